@@ -1,0 +1,1 @@
+"""What a case is: the manifest, its checks, patient-safe splits, the synthetic skin, readers of public sets."""
