@@ -1,0 +1,145 @@
+"""Encoded bytes -> an RGB array, upright: JPEG, PNG, TIFF, WebP, BMP, GIF.
+
+Decisions, the same for every format:
+
+- The size is read from the header and limited before anything is decoded.
+- EXIF orientation is applied. ICC profiles are ignored, as Pillow, torchvision and the published weights of this field
+  ignore them: a Display-P3 phone picture comes out a little less saturated than on the phone.
+- Transparency is laid on white. 16-bit samples keep their high byte. Palettes and grey become RGB.
+- CMYK and YCCK become RGB without a profile, R = C·K/255 in Adobe's inverted sense.
+- An animation or a multi-page file stands for its first frame or page.
+- A truncated or damaged picture is an error, never a half-grey picture. A JPEG with harmless stray bytes is read.
+
+JPEGs go through simplejpeg (libjpeg-turbo), whose pixels equal Pillow's bit for bit and which reports damaged data;
+without it, and for CMYK, through Pillow, which reports truncation only.
+"""
+
+from io import BytesIO
+
+import numpy as np
+from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import WebPImagePlugin as WebP
+
+from dermis.pictures import PictureError
+from dermis.pictures.header import Header, read_header
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+MAX_PIXELS = 100_000_000
+MIN_SIDE = 8  # pixels; less is a tracking pixel or a broken export, and no lesion
+MAX_SCANS = 200  # a progressive JPEG of a few kilobytes with thousands of scans keeps a decoder busy for minutes
+
+# The readers themselves rather than Image.open, which would warn about sizes that are allowed here.
+_PILLOW = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WebP": WebP.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+}
+
+
+def size(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> tuple[int, int]:
+    """Height and width in pixels once upright, from the header alone. Raises PictureError as ``decode`` does."""
+    return _checked_header(data, max_pixels, min_side).size
+
+
+def decode(
+    data: bytes, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE
+) -> np.ndarray:
+    """An encoded picture as a uint8 array (H, W, 3), RGB, upright.
+
+    ``at_least``: a JPEG may come at 1/2, 1/4 or 1/8 of its size (scaled in the frequency domain, which is faster and
+    does not alias) as long as its shorter side keeps at least that many pixels. Other formats come at full size.
+    Raises PictureError: not a picture, damaged, over ``max_pixels``, or with a side below ``min_side``.
+    """
+    header = _checked_header(data, max_pixels, min_side)
+    divisor = 1
+    if at_least is not None and header.format == "JPEG":
+        shorter = min(header.size)
+        divisor = next((d for d in (8, 4, 2) if -(-shorter // d) >= max(at_least, 1)), 1)
+    if header.format == "JPEG" and header.components in (1, 3) and simplejpeg is not None:
+        return _upright(_decode_jpeg(data, header, divisor), header.orientation)
+    return _decode_pillow(data, header, divisor)
+
+
+def _checked_header(data: bytes, max_pixels: int, min_side: int) -> Header:
+    header = read_header(data)
+    height, width = header.size
+    if min(height, width) < min_side:
+        raise PictureError(
+            f"its {header.format} header says {width} × {height} pixels; a side has at least {min_side}."
+        )
+    if height * width > max_pixels:
+        raise PictureError(
+            f"its {header.format} header says {width:,} × {height:,} pixels; at most {max_pixels:,} pixels are read."
+        )
+    if header.progressive and data.count(b"\xff\xda") > MAX_SCANS:
+        raise PictureError(f"it is a progressive JPEG of more than {MAX_SCANS} scans, as no camera writes.")
+    return header
+
+
+def _decode_jpeg(data: bytes, header: Header, divisor: int) -> np.ndarray:
+    scale = {
+        "min_height": -(-header.height // divisor),
+        "min_width": -(-header.width // divisor),
+        "min_factor": divisor,
+    }
+    try:
+        return simplejpeg.decode_jpeg(data, **scale)
+    except ValueError as error:
+        if not _is_harmless(str(error), data):
+            raise PictureError(f"it is a truncated or damaged JPEG: {error}.") from error
+    try:
+        return simplejpeg.decode_jpeg(data, strict=False, **scale)
+    except ValueError as error:
+        raise PictureError(f"it is a truncated or damaged JPEG: {error}.") from error
+
+
+def _is_harmless(warning: str, data: bytes) -> bool:
+    """Stray bytes between markers and odd scan parameters, which some cameras write, lose nothing of the picture."""
+    known = "extraneous bytes before marker" in warning or "Invalid SOS parameters" in warning
+    return known and b"\xff\xd9" in data[data.rindex(b"\xff\xda") :]
+
+
+def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation (1 to 8)."""
+    if orientation == 1:
+        return picture
+    if orientation >= 5:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)
+
+
+def _decode_pillow(data: bytes, header: Header, divisor: int) -> np.ndarray:
+    try:
+        with _PILLOW[header.format](BytesIO(data)) as image:
+            if divisor > 1:
+                image.draft("RGB", (-(-header.width // divisor), -(-header.height // divisor)))
+            image.load()
+            picture = _rgb(ImageOps.exif_transpose(image))
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's readers on hostile bytes may raise anything
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise PictureError(f"it is a truncated or damaged {header.format}: {reason}.") from error
+    return picture
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise PictureError("it has 32-bit samples; 8 and 16 bit are read.")
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
