@@ -1,0 +1,126 @@
+"""Cases -> samples -> batches. A bad picture is replaced by another case and reported; training goes on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dermis.batch.augment import Augmentation, Normalise, views
+from dermis.batch.sampler import Key
+from dermis.batch.tables import TableSchema
+from dermis.batch.texts import Tokenizer, ragged
+from dermis.cases.columns import TEXT_KINDS
+from dermis.cases.manifest import Manifest
+from dermis.pictures import PictureError
+from dermis.pictures.store import read_bytes
+
+Texts = list[tuple[int, str]]
+TextSource = Callable[[int, np.random.Generator], Texts]
+"""(row, random numbers) -> the (kind, text) pairs of that case"""
+
+MAX_REPLACEMENTS = 20
+
+
+@dataclass(frozen=True)
+class PictureColumn:
+    """How one picture column becomes ``{column}_BVCHW``: ``views`` independent draws of ``augmentation``."""
+
+    column: str
+    augmentation: Augmentation
+    normalise: Normalise
+    views: int = 1
+
+
+def texts_from_columns(manifest: Manifest, columns: Sequence[str]) -> TextSource:
+    """The texts that stand in the manifest's text columns; null and empty texts do not exist."""
+    kept: list[Texts] = [[] for _ in range(len(manifest))]
+    for column in columns:
+        for row, value in enumerate(manifest.table[column]):
+            several = value if isinstance(value, list | np.ndarray) else [value]
+            kept[row] += [(TEXT_KINDS[column], text) for text in several if isinstance(text, str) and text.strip()]
+    return lambda row, rng: kept[row]
+
+
+class CaseDataset(Dataset[dict[str, Any]]):
+    """Samples by (epoch, row). What a sample holds depends only on the seed and its key, never on the worker."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        pictures: Sequence[PictureColumn] = (),
+        texts: TextSource | None = None,
+        tables: Mapping[str, TableSchema] | None = None,
+        stored_ND: Tensor | None = None,
+        classes: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """``stored_ND``: one stored picture embedding per row; ``classes``: the diagnoses that ``label_B`` counts.
+
+        Raises ValueError if a picture column is missing.
+        """
+        manifest.require([p.column for p in pictures], "training on pictures")
+        self.root, self.rows, self.seed, self.texts = manifest.root, len(manifest), seed, texts
+        self.pictures = [(p, manifest.table[p.column].tolist()) for p in pictures]
+        self.per_row: dict[str, Tensor] = {}
+        for level, schema in (tables or {}).items():
+            self.per_row |= schema.tensors(manifest.table, level)
+        if stored_ND is not None:
+            self.per_row["stored_BD"] = stored_ND
+        if classes is not None:
+            place = {name: i for i, name in enumerate(classes)}
+            self.per_row["label_B"] = torch.tensor([place.get(d, -1) for d in manifest.table["diagnosis"]])
+        if "patient_id" in manifest or "lesion_id" in manifest:
+            self.per_row["patient_B"] = torch.from_numpy(pd.factorize(manifest.groups())[0].astype(np.int64))
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        """The sample of ``key``; if its picture cannot be opened, another case's, drawn from the same key."""
+        epoch, row = key
+        quarantined: list[tuple[int, str]] = []
+        replacements = np.random.default_rng([self.seed, epoch, row, 1])
+        while True:
+            try:
+                return self._sample(epoch, row) | {"quarantined": quarantined}
+            except PictureError as error:
+                quarantined.append((row, str(error)))
+                if len(quarantined) > MAX_REPLACEMENTS:
+                    raise ValueError(
+                        f"{len(quarantined)} pictures in a row cannot be opened; the last: {error}"
+                    ) from None
+                row = int(replacements.integers(self.rows))
+
+    def _sample(self, epoch: int, row: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, epoch, row])
+        sample: dict[str, Any] = {"row_B": torch.tensor(row)}
+        for picture, paths in self.pictures:
+            data = read_bytes(self.root, paths[row])
+            drawn = views(data, picture.augmentation, rng, picture.normalise, count=picture.views)
+            sample[f"{picture.column}_BVCHW"] = torch.from_numpy(drawn)
+        for name, values in self.per_row.items():
+            sample[name] = values[row]
+        if self.texts is not None:
+            sample["texts"] = self.texts(row, rng)
+        return sample
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Samples -> batch (docs/design.md); ``quarantined`` lists the (row, reason) of the pictures that were replaced."""
+
+    tokenizer: Tokenizer | None = None
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        tensors = [name for name in samples[0] if name not in ("texts", "quarantined")]
+        batch: dict[str, Any] = {name: torch.stack([s[name] for s in samples]) for name in tensors}
+        if self.tokenizer is not None:
+            batch |= ragged([s["texts"] for s in samples], self.tokenizer)
+        batch["quarantined"] = [entry for s in samples for entry in s["quarantined"]]
+        return batch

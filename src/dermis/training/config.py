@@ -1,0 +1,64 @@
+"""What the loop can be told."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """The loop's settings; the same for every method."""
+
+    epochs: int = 10
+    """passes over the training cases"""
+    batch_size: int = 64
+    """cases per rank and optimiser step; the loss sees all of them, and those of the other ranks, as negatives"""
+    accumulate: int = 1
+    """slices of a batch that pass through the towers one at a time (GradCache): less memory, the same gradient"""
+    lr: float = 1e-4
+    """peak learning rate of AdamW"""
+    weight_decay: float = 0.1
+    """AdamW's decay; vectors and scalars (biases, norms, logit_scale) are never decayed"""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's decay rates of the two moments"""
+    eps: float = 1e-6
+    """AdamW's epsilon"""
+    warmup: float = 0.1
+    """share of all steps over which the learning rate rises linearly from 0"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """course of the learning rate after warm-up; cosine falls to 0"""
+    clip_norm: float | None = 1.0
+    """largest norm of the whole gradient; null: no clipping"""
+    ema: float | None = None
+    """decay per step of an exponential moving average of the weights, which is then evaluated and saved; null: none"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that has it, else fp32 (on CPUs without bf16 units it is 50-150 times slower)"""
+    compile: bool = False
+    """torch.compile the method's forward (pays on GPUs, not on CPUs)"""
+    workers: int = 2
+    """processes that open and augment pictures; 0: the training process does it"""
+    seed: int = 0
+    """seed of initialisation, order, augmentation and dropout"""
+    checkpoint_steps: int | None = None
+    """steps between checkpoints; null: one at the end of each epoch"""
+    keep: int = 2
+    """newest checkpoints that are kept"""
+    log_steps: int = 10
+    """steps between lines of log.jsonl"""
+    evaluate_epochs: int | None = None
+    """epochs between evaluations during training; null: only after it"""
+    tensorboard: bool = False
+    """also write TensorBoard event files (needs the extra `track`)"""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "keep", "log_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("checkpoint_steps", "evaluate_epochs"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1 or null, not {getattr(self, name)}.")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"training.warmup is a share of all steps, 0 to below 1, not {self.warmup}.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"training.ema must lie between 0 and 1, not {self.ema}.")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"training.accumulate {self.accumulate} exceeds the batch of {self.batch_size} cases.")

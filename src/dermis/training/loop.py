@@ -1,0 +1,208 @@
+"""The loop: batches in, a trained method out. It asks no method for its name.
+
+Promises, each with a test: interrupted at any step and resumed, the weights are bit for bit those of the uninterrupted
+run (CPU, with or without workers); a process killed at any moment leaves a loadable newest checkpoint; a loss that is
+not a number stops the run with the batch that caused it saved; two ranks take one rank's step.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dermis.batch.loader import Batches
+from dermis.batch.slices import to_device
+from dermis.distributed import rank, world_size
+from dermis.training import average, ranks
+from dermis.training.accumulate import Autocast, backward
+from dermis.training.config import TrainingConfig
+from dermis.training.interrupt import Interruption
+from dermis.training.optimiser import adamw, lr_factor, set_lr
+from dermis.training.precision import autocast, choose
+from dermis.training.state import Place, Run, resume, save
+from dermis.training.track import Track
+
+Evaluate = Callable[[nn.Module], dict[str, float]]
+
+
+class Interrupted(Exception):  # noqa: N818 (no error: it was asked for)
+    """Ctrl-C or SIGTERM: the run is saved and can be resumed. ``status`` is the exit status to end with."""
+
+    def __init__(self, signal_number: int, checkpoint: Path) -> None:
+        super().__init__(f"interrupted; saved in {checkpoint}. The same command resumes.")
+        self.status = 128 + signal_number
+
+
+def train(
+    method: nn.Module,
+    batches: Batches,
+    config: TrainingConfig,
+    folder: Path,
+    device: torch.device,
+    evaluate: Evaluate | None = None,
+) -> None:
+    """Train ``method`` in place, resuming from ``folder`` if it holds a checkpoint; averaged weights if ``ema``.
+
+    Raises FloatingPointError if the loss is not finite (the batch is in ``folder/not-finite.safetensors``),
+    Interrupted after Ctrl-C or SIGTERM, and ValueError for settings that cannot work.
+    """
+    _Loop(method, batches, config, folder, device, evaluate).run()
+
+
+def quarantined(folder: Path) -> dict[int, str]:
+    """row -> why its picture could not be opened, from a run's folder."""
+    path = folder / "quarantine.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return {entry["row"]: entry["reason"] for entry in map(json.loads, lines)}
+
+
+class _Loop:
+    def __init__(
+        self,
+        method: nn.Module,
+        batches: Batches,
+        config: TrainingConfig,
+        folder: Path,
+        device: torch.device,
+        evaluate: Evaluate | None,
+    ) -> None:
+        self.method, self.batches, self.config, self.folder = method.to(device), batches, config, folder
+        self.device, self.evaluate = device, evaluate
+        self.dtype, self.reason = choose(config.precision, device)
+        self.autocast: Autocast = autocast(self.dtype, device)
+        self.parameters = [p for p in method.parameters() if p.requires_grad]
+        ranks.same_start(method)
+        self.state = Run(
+            method=method,
+            optimiser=adamw(method, config),
+            scaler=torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16),
+            average=average.start(method) if config.ema else {},
+            cases_per_step=config.batch_size * world_size(),
+            place=Place(),
+        )
+        self.steps = config.epochs * len(batches)
+        self.quarantined: set[int] = set(quarantined(folder))
+        self.previous: tuple[Tensor, dict[str, Any]] | None = None
+        self.waited = 0.0
+        if config.compile:
+            method.compile()
+
+    def run(self) -> None:
+        came_from = resume(self.state, self.folder / "checkpoints")
+        place = self.state.place
+        with Track(self.folder, self.steps, place.step, self.config.tensorboard) as self.track:
+            self.track.say(f"{self.steps} steps on {self.device}, {self.reason}" + self._resumed(came_from))
+            with Interruption() as self.interruption:
+                while place.epoch < self.config.epochs:
+                    self._epoch()
+        if self.state.average:
+            weights = dict(self.method.named_parameters())
+            with torch.no_grad():
+                for name, value in self.state.average.items():
+                    weights[name].copy_(value)
+
+    def _resumed(self, came_from: Path | None) -> str:
+        return f"; resumed at step {self.state.place.step} from {came_from}" if came_from else ""
+
+    def _epoch(self) -> None:
+        place, order = self.state.place, self.batches.order
+        order.epoch, order.position = place.epoch, place.position
+        if place.position == 0 and hasattr(self.method, "start_epoch"):
+            self.method.start_epoch(place.epoch, self.batches)  # type: ignore[operator]
+        self.method.train()
+        asked = time.monotonic()
+        for batch in self.batches:
+            self.waited += time.monotonic() - asked
+            self._step(batch)
+            asked = time.monotonic()
+        place.epoch, place.position = place.epoch + 1, 0
+        self._check_finite()
+        last = place.epoch == self.config.epochs
+        if self.evaluate and self.config.evaluate_epochs and (place.epoch % self.config.evaluate_epochs == 0 or last):
+            self._evaluate()
+        self._save()
+
+    def _step(self, batch: dict[str, Any]) -> None:
+        place, config = self.state.place, self.config
+        self._quarantine(batch.pop("quarantined"))
+        batch = to_device(batch, self.device)
+        set_lr(self.state.optimiser, config.lr * lr_factor(place.step, self.steps, config.warmup, config.schedule))
+        outputs = backward(self.method, batch, config.accumulate, self.autocast, self.state.scaler.scale)
+        ranks.average_gradients(self.parameters)
+        self.state.scaler.unscale_(self.state.optimiser)
+        if config.clip_norm is not None:
+            outputs["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        self._check_finite()  # of the step before: its loss is known by now, so asking does not make a GPU wait
+        self.previous = (outputs["loss"], batch)
+        self.state.scaler.step(self.state.optimiser)
+        self.state.scaler.update()
+        self.state.optimiser.zero_grad(set_to_none=True)
+        if hasattr(self.method, "after_step"):
+            self.method.after_step(place.step)  # type: ignore[operator]
+        if self.state.average:
+            average.update(self.state.average, self.method, config.ema or 0.0, place.step)
+        place.step, place.position = place.step + 1, place.position + 1
+        self.track.advance()
+        if place.step % config.log_steps == 0 or place.step == self.steps:
+            self._log(outputs)
+        if config.checkpoint_steps and place.step % config.checkpoint_steps == 0:
+            self._save()
+        self._stop_if_asked()
+
+    def _log(self, outputs: dict[str, Tensor]) -> None:
+        elapsed = time.monotonic() - self.track.start
+        figures = {name: float(value) for name, value in outputs.items()}
+        figures["lr"] = self.state.optimiser.param_groups[0]["lr"]
+        figures["cases_per_second"] = (
+            (self.state.place.step - self.track.done) * self.state.cases_per_step / max(elapsed, 1e-9)
+        )
+        figures["waiting_for_data"] = self.waited / max(elapsed, 1e-9)
+        self.track.log(self.state.place.step, figures)
+
+    def _evaluate(self) -> None:
+        assert self.evaluate is not None
+        self.method.eval()
+        with torch.no_grad(), average.applied(self.state.average, self.method):
+            self.track.log(self.state.place.step, self.evaluate(self.method), kind="evaluate")
+        self.method.train()
+
+    def _save(self) -> None:
+        self._check_finite()
+        save(self.state, self.folder / "checkpoints", self.config.keep)
+
+    def _stop_if_asked(self) -> None:
+        # ranks must agree at the same step, and asking costs them a round trip: not every step
+        if world_size() > 1 and self.state.place.step % self.config.log_steps:
+            return
+        if ranks.any_rank(self.interruption.asked is not None, self.device):
+            self._save()
+            number = self.interruption.asked or 15
+            raise Interrupted(int(number), self.folder / "checkpoints" / f"step-{self.state.place.step:08d}")
+
+    def _check_finite(self) -> None:
+        if self.previous is None:
+            return
+        loss, batch = self.previous
+        self.previous = None
+        if not torch.isfinite(loss):
+            path = self.folder / (
+                f"not-finite-rank{rank()}.safetensors" if world_size() > 1 else "not-finite.safetensors"
+            )
+            save_file({k: v.cpu().contiguous() for k, v in batch.items() if isinstance(v, Tensor)}, path)
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.state.place.step}; its batch is in {path}. "
+                "The newest checkpoint is from before it. Try a lower training.lr or precision fp32."
+            )
+
+    def _quarantine(self, entries: list[tuple[int, str]]) -> None:
+        new = {row: reason for row, reason in entries if row not in self.quarantined}
+        self.quarantined |= new.keys()
+        if new:
+            with (self.folder / "quarantine.jsonl").open("a") as file:
+                for row, reason in new.items():
+                    file.write(json.dumps({"row": row, "reason": reason}) + "\n")

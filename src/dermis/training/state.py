@@ -1,0 +1,144 @@
+"""What a resumable run is: weights, optimiser, average, random numbers and place, in a folder that appears whole.
+
+``checkpoints/step-00000120/`` holds ``model.safetensors``, ``state.safetensors`` and ``state.json``. It is written
+under another name, synced to disk and renamed, so a process killed at any moment leaves only whole checkpoints. Nothing
+in it is executable. Random numbers of training come from torch alone; those of data from (seed, epoch, row).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dermis.distributed import barrier, gather_rows, is_main, rank, world_size
+
+
+@dataclass
+class Place:
+    """Where training stands: ``step`` optimiser steps done; the next batch is number ``position`` of ``epoch``."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+
+
+@dataclass
+class Run:
+    """The live objects that a checkpoint holds."""
+
+    method: nn.Module
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: dict[str, Tensor]
+    """the exponential moving average of the weights; empty if there is none"""
+    cases_per_step: int
+    """cases of all ranks in one step; a run resumes only with the same number"""
+    place: Place
+
+
+def _names(run: Run) -> dict[Tensor, str]:
+    return {parameter: name for name, parameter in run.method.named_parameters()}
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def save(run: Run, folder: Path, keep: int) -> None:
+    """Write the checkpoint of the run's place and delete all but the ``keep`` newest. All ranks call it."""
+    random_R = {"torch": gather_rows(torch.get_rng_state()[None])}
+    if torch.cuda.is_initialized():
+        random_R["cuda"] = gather_rows(torch.cuda.get_rng_state()[None])
+    if is_main():
+        tensors = {f"random/{name}": value for name, value in random_R.items()}
+        names = _names(run)
+        for parameter, state in run.optimiser.state.items():
+            tensors |= {f"optimiser/{names[parameter]}/{key}": value for key, value in state.items()}
+        tensors |= {f"average/{name}": value for name, value in run.average.items()}
+        facts = asdict(run.place) | {
+            "version": 1,
+            "cases_per_step": run.cases_per_step,
+            "world_size": world_size(),
+            "scaler": run.scaler.state_dict(),
+        }
+        target = folder / f"step-{run.place.step:08d}"
+        scratch = folder / f".writing-{target.name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        save_file(_contiguous(dict(run.method.state_dict())), scratch / "model.safetensors")
+        save_file(_contiguous(tensors), scratch / "state.safetensors")
+        (scratch / "state.json").write_text(json.dumps(facts, indent=1))
+        _sync([*scratch.iterdir(), scratch])
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
+        _sync([folder])
+        for old in checkpoints(folder)[:-keep]:
+            shutil.rmtree(old)
+    barrier()
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+
+
+def resume(run: Run, folder: Path) -> Path | None:
+    """Load the newest readable checkpoint into the run's objects; None if the folder has none.
+
+    Raises ValueError if the checkpoint is of another model or of another number of cases per step.
+    """
+    for path in reversed(checkpoints(folder)):
+        try:
+            facts = json.loads((path / "state.json").read_text())
+            weights = load_file(path / "model.safetensors")
+            tensors = load_file(path / "state.safetensors")
+        except (SafetensorError, json.JSONDecodeError, OSError):
+            continue  # a disk can break what was whole: the one before it will do
+        _restore(run, path, facts, weights, tensors)
+        return path
+    return None
+
+
+def _restore(run: Run, path: Path, facts: dict, weights: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    if facts["cases_per_step"] != run.cases_per_step:
+        raise ValueError(
+            f"{path} was trained with {facts['cases_per_step']} cases per step (batch_size x ranks); this run has "
+            f"{run.cases_per_step}. Resume with the same, or start a new run from its weights."
+        )
+    try:
+        run.method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, rest = key.partition("/")
+        if kind == "optimiser":
+            name, _, slot = rest.rpartition("/")
+            states.setdefault(name, {})[slot] = value
+        elif kind == "average":
+            run.average[rest].copy_(value)
+    names = _names(run)
+    ordered = [names[p] for group in run.optimiser.param_groups for p in group["params"]]
+    loaded = run.optimiser.state_dict()
+    loaded["state"] = {i: states[name] for i, name in enumerate(ordered) if name in states}
+    run.optimiser.load_state_dict(loaded)
+    run.scaler.load_state_dict(facts["scaler"])
+    own = rank() if facts["world_size"] == world_size() else 0
+    torch.set_rng_state(tensors["random/torch"][own])
+    if "random/cuda" in tensors and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(tensors["random/cuda"][own])
+    run.place.step, run.place.epoch, run.place.position = (facts[k] for k in ("step", "epoch", "position"))
