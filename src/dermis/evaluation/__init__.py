@@ -1,0 +1,1 @@
+"""Protocols, metrics with patient-bootstrap intervals, and the report."""
