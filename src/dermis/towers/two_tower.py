@@ -1,0 +1,103 @@
+"""Two towers and their projections into one space.
+
+Shapes: B pictures, S distinct texts, P patches, D width of a tower, E width of the common space.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Mlp
+from torch import Tensor, nn
+
+from dermis.registry import unknown
+from dermis.towers.freeze import is_frozen
+
+HEADS = ("linear", "mlp", "none")
+
+
+class TwoTower(nn.Module):
+    """Image and text into one space, as CLIP and SigLIP need it.
+
+    ``image`` and ``text`` are towers (docs/design.md). ``logit_scale`` is a parameter that holds the logarithm of the
+    scale; ``logit_bias`` is a parameter, or None where ``logit_bias_init`` is. A frozen tower stays in evaluation mode.
+    ``config`` says how to build the model again; without it the model cannot be saved (``dermis.model.save``).
+    """
+
+    def __init__(
+        self,
+        image: nn.Module,
+        text: nn.Module,
+        embed_dim: int,
+        head: str = "linear",
+        logit_scale_init: float = 1 / 0.07,
+        logit_bias_init: float | None = None,
+        config: object | None = None,
+    ) -> None:
+        super().__init__()
+        self.image, self.text, self.embed_dim, self.config = image, text, embed_dim, config
+        self.image_head = make_head(head, image.dim, embed_dim)
+        self.text_head = make_head(head, text.dim, embed_dim)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(logit_scale_init)))
+        self.logit_bias = None if logit_bias_init is None else nn.Parameter(torch.tensor(float(logit_bias_init)))
+
+    def encode_image(self, image_BCHW: Tensor, normalize: bool = False) -> Tensor:
+        """Normalised pictures -> (B, E)."""
+        return self.project_image(self.image.features(image_BCHW).pooled_BD, normalize)
+
+    def encode_text(self, tokens: Tensor, offsets_S1: Tensor, normalize: bool = False) -> Tensor:
+        """Ragged texts -> (S, E)."""
+        embedding_SE = self.text_head(self.text.features(tokens, offsets_S1).pooled_BD)
+        return F.normalize(embedding_SE, dim=-1) if normalize else embedding_SE
+
+    def encode_patches(self, image_BCHW: Tensor) -> Tensor:
+        """Normalised pictures -> (B, P, E): each patch through the projection of the pooled vector, not normalised.
+
+        Raises ValueError for a tower without patches, or one that is pooled from more than one vector.
+        """
+        patch_BPD = self.image.features(image_BCHW).patch_BPD
+        if patch_BPD is None or patch_BPD.shape[-1] != self.image.dim:
+            raise ValueError(
+                "this image tower has no patch vectors of its pooled vector's width; pool by 'token' or 'avg'."
+            )
+        return self.project_image(patch_BPD)
+
+    def project_image(self, pooled_BD: Tensor, normalize: bool = False) -> Tensor:
+        """The image tower's pooled vectors (or patches), fresh or stored, -> (..., E)."""
+        embedding_BE = self.image_head(pooled_BD)
+        return F.normalize(embedding_BE, dim=-1) if normalize else embedding_BE
+
+    def image_embedding(self, batch: dict[str, Tensor], normalize: bool = False) -> Tensor:
+        """(B, E) from ``stored_BD`` where the batch has it, else from the first view of ``image_BVCHW``.
+
+        Raises ValueError if stored vectors are offered to a tower that learns: they would hide its changes.
+        """
+        if "stored_BD" not in batch:
+            return self.encode_image(batch["image_BVCHW"][:, 0], normalize)
+        if not is_frozen(self.image):
+            raise ValueError("stored image embeddings need a frozen image tower: set image.freeze.")
+        return self.project_image(batch["stored_BD"], normalize)
+
+    def train(self, mode: bool = True) -> "TwoTower":
+        super().train(mode)
+        for tower in (self.image, self.text):
+            if is_frozen(tower):
+                tower.eval()
+        return self
+
+
+def make_head(kind: str, dim: int, embed_dim: int) -> nn.Module:
+    """A projection from ``dim`` to ``embed_dim``: linear without bias, two layers with GELU, or none."""
+    if kind == "linear":
+        head = nn.Linear(dim, embed_dim, bias=False)
+        nn.init.normal_(head.weight, std=dim**-0.5)
+        return head
+    if kind == "mlp":
+        return Mlp(dim, 2 * embed_dim, embed_dim, bias=(True, False))
+    if kind == "none":
+        if dim != embed_dim:
+            raise ValueError(
+                f"head 'none' needs towers of width embed_dim; this one has {dim}, embed_dim is {embed_dim}."
+            )
+        return nn.Identity()
+    raise unknown("head", kind, HEADS)
