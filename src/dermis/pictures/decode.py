@@ -6,14 +6,15 @@ Decisions, the same for every format:
 - EXIF orientation is applied. ICC profiles are ignored, as Pillow, torchvision and the published weights of this field
   ignore them: a Display-P3 phone picture comes out a little less saturated than on the phone.
 - Transparency is laid on white. 16-bit samples keep their high byte. Palettes and grey become RGB.
-- CMYK and YCCK become RGB without a profile, R = C·K/255 in Adobe's inverted sense.
+- CMYK and YCCK become RGB without a profile, R = C·K/255, taking JPEGs for inverted as Adobe and Pillow do.
 - An animation or a multi-page file stands for its first frame or page.
 - A truncated or damaged picture is an error, never a half-grey picture. A JPEG with harmless stray bytes is read.
 
 JPEGs go through simplejpeg (libjpeg-turbo), whose pixels equal Pillow's bit for bit and which reports damaged data;
-without it, and for CMYK, through Pillow, which reports truncation only.
+without it through Pillow, which reports truncation only. OpenCV is no third way: it returns half pictures in silence.
 """
 
+import re
 from io import BytesIO
 
 import numpy as np
@@ -30,6 +31,7 @@ except ImportError:
 
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 8  # pixels; less is a tracking pixel or a broken export, and no lesion
+MAX_STRAY = 16  # bytes between markers that cameras leave; where the decoder lost its place, hundreds remain
 MAX_SCANS = 200  # a progressive JPEG of a few kilobytes with thousands of scans keeps a decoder busy for minutes
 
 # The readers themselves rather than Image.open, which would warn about sizes that are allowed here.
@@ -62,8 +64,10 @@ def decode(
     if at_least is not None and header.format == "JPEG":
         shorter = min(header.size)
         divisor = next((d for d in (8, 4, 2) if -(-shorter // d) >= max(at_least, 1)), 1)
-    if header.format == "JPEG" and header.components in (1, 3) and simplejpeg is not None:
-        return _upright(_decode_jpeg(data, header, divisor), header.orientation)
+    if header.format == "JPEG" and simplejpeg is not None:
+        picture = _decode_jpeg(data, header, divisor)
+        if picture is not None:
+            return _upright(picture, header.orientation)
     return _decode_pillow(data, header, divisor)
 
 
@@ -83,27 +87,31 @@ def _checked_header(data: bytes, max_pixels: int, min_side: int) -> Header:
     return header
 
 
-def _decode_jpeg(data: bytes, header: Header, divisor: int) -> np.ndarray:
-    scale = {
-        "min_height": -(-header.height // divisor),
-        "min_width": -(-header.width // divisor),
-        "min_factor": divisor,
-    }
+def _decode_jpeg(data: bytes, header: Header, divisor: int) -> np.ndarray | None:
+    """The JPEG as stored, or None if it is one that Pillow has to read (odd subsampling, harmless stray bytes)."""
     try:
-        return simplejpeg.decode_jpeg(data, **scale)
+        picture = simplejpeg.decode_jpeg(
+            data,
+            colorspace="CMYK" if header.components == 4 else "RGB",
+            min_height=-(-header.height // divisor),
+            min_width=-(-header.width // divisor),
+            min_factor=divisor,
+        )
     except ValueError as error:
-        if not _is_harmless(str(error), data):
-            raise PictureError(f"it is a truncated or damaged JPEG: {error}.") from error
-    try:
-        return simplejpeg.decode_jpeg(data, strict=False, **scale)
-    except ValueError as error:
-        raise PictureError(f"it is a truncated or damaged JPEG: {error}.") from error
+        warning = str(error)
+        stray = re.search(r"(\d+) extraneous bytes", warning)
+        lost = "Corrupt JPEG data" in warning or "Premature end" in warning
+        if int(stray[1]) > MAX_STRAY if stray else lost:
+            raise PictureError(f"it is a truncated or damaged JPEG: {warning}.") from error
+        return None
+    return _ink_to_light(picture) if header.components == 4 else picture
 
 
-def _is_harmless(warning: str, data: bytes) -> bool:
-    """Stray bytes between markers and odd scan parameters, which some cameras write, lose nothing of the picture."""
-    known = "extraneous bytes before marker" in warning or "Invalid SOS parameters" in warning
-    return known and b"\xff\xd9" in data[data.rindex(b"\xff\xda") :]
+def _ink_to_light(cmyk: np.ndarray) -> np.ndarray:
+    """RGB from Adobe's inverted CMYK (255 = no ink), rounded as Pillow does."""
+    light, key = cmyk[..., :3].astype(np.uint16), cmyk[..., 3:].astype(np.uint16)
+    absorbed = (255 - light) * key + 128
+    return (key - ((absorbed + (absorbed >> 8)) >> 8)).astype(np.uint8)
 
 
 def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:

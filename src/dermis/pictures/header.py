@@ -31,7 +31,6 @@ class Header:
     width: int
     orientation: int = 1
     components: int = 3
-    adobe: bool = False
     progressive: bool = False
 
     @property
@@ -48,7 +47,7 @@ def read_header(data: bytes) -> Header:
     except PictureError:
         raise
     except Exception as error:  # a parser on hostile bytes may raise anything
-        raise PictureError(f"its {name} header is truncated or damaged ({type(error).__name__}).") from error
+        raise PictureError(f"its {name} header is truncated or damaged.") from error
 
 
 def _format(data: bytes) -> str:
@@ -86,7 +85,7 @@ def _other_format(data: bytes) -> str | None:
 
 
 def _jpeg(data: bytes) -> Header:
-    orientation, adobe, at = 1, False, 2
+    orientation, at = 1, 2
     while True:
         at = data.index(b"\xff", at)
         while data[at] == 0xFF:  # markers may be padded
@@ -99,13 +98,11 @@ def _jpeg(data: bytes) -> Header:
         (length,) = struct.unpack_from(">H", data, at)
         if marker == 0xE1 and data[at + 2 : at + 8] == b"Exif\0\0" and orientation == 1:
             orientation = _exif_orientation(data[at + 8 : at + length])
-        elif marker == 0xEE and data[at + 2 : at + 7] == b"Adobe":
-            adobe = True
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             precision, height, width, components = struct.unpack_from(">BHHB", data, at + 2)
             if precision != 8:
                 raise PictureError(f"it is a {precision}-bit JPEG; only 8 bit are read.")
-            return Header("JPEG", height, width, orientation, components, adobe, marker in (0xC2, 0xC6, 0xCA, 0xCE))
+            return Header("JPEG", height, width, orientation, components, marker in (0xC2, 0xC6, 0xCA, 0xCE))
         at += length
 
 
