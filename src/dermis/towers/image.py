@@ -14,7 +14,7 @@ from dermis.registry import unknown
 from dermis.towers import Features, Transform
 
 POOLS = ("token", "avg", "map", "token+avg")
-"""class token; mean of patches; the trunk's own attention pooling; class token beside mean of patches (twice as wide)"""
+"""class token; mean of patches; the trunk's own attention pooling; class token beside mean of patches (2 x wide)"""
 
 
 class ImageTower(nn.Module):
@@ -46,11 +46,15 @@ class ImageTower(nn.Module):
         if self.is_grid:
             return self._grid_features(image_BCHW)
         tokens_BND = self.trunk.forward_features(image_BCHW)
-        patch_BPD = tokens_BND[:, self.trunk.num_prefix_tokens :]
         pooled_BD = self.trunk.forward_head(tokens_BND, pre_logits=True)
+        patch_BPD = tokens_BND[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
         if self.pool == "token+avg":
             pooled_BD = torch.cat([pooled_BD, patch_BPD.mean(1)], dim=1)
+        if not hasattr(getattr(self.trunk, "patch_embed", None), "dynamic_feat_size"):
+            return Features(pooled_BD)  # tokens, but no way to tell where in the picture they are
         rows, columns = self.trunk.patch_embed.dynamic_feat_size(image_BCHW.shape[-2:])
+        if patch_BPD.shape[1] != rows * columns:
+            return Features(pooled_BD)  # merged or dropped on the way
         # where timm norms after pooling, patches need the same norm to live in the space of the pooled vector
         return Features(pooled_BD, getattr(self.trunk, "fc_norm", nn.Identity())(patch_BPD), (rows, columns))
 
@@ -75,10 +79,8 @@ def create_trunk(name: str, size: int | None = None) -> nn.Module:
     Raises ValueError naming the nearest models for an unknown ``name``.
     """
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=3, cutoff=0.5)
-        raise ValueError(
-            f"timm has no model {name!r}. {'Near: ' + ', '.join(near) if near else 'See timm.list_models()'}."
-        )
+        near = ", ".join(get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=3, cutoff=0.5))
+        raise ValueError(f"timm has no model {name!r}; {f'near it: {near}' if near else 'see timm.list_models()'}.")
     settings = timm.get_pretrained_cfg(name)
     if size is None or size == settings.input_size[-1] or not settings.fixed_input_size:
         return timm.create_model(name, pretrained=False, num_classes=0)

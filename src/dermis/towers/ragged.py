@@ -22,7 +22,7 @@ def pack(lengths: Sequence[int], width: int) -> Packing:
     """
     if lengths and max(lengths) > width:
         raise ValueError(
-            f"a text of {max(lengths)} tokens does not fit a row of {width}; the tokenizer should truncate."
+            f"a text of {max(lengths)} tokens is longer than the tower's {width}; its tokenizer truncates."
         )
     rows_with_room: list[list[int]] = [[] for _ in range(width + 1)]
     row_S, start_S = [0] * len(lengths), [0] * len(lengths)
@@ -46,7 +46,7 @@ def places(offsets_S1: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
 
 
 def padded(values_N: Tensor, offsets_S1: Tensor, length: int, fill: float = 0) -> tuple[Tensor, Tensor]:
-    """Flat values (N, ...) -> (S, length, ...) padded at the end with ``fill``, and the mask of real places (S, length)."""
+    """Flat values (N, ...) -> (S, length, ...), ``fill`` at the end of each text, and the mask of real places."""
     text_N, place_N = places(offsets_S1, len(values_N))
     texts = len(offsets_S1) - 1
     rows = values_N.new_full((texts * length, *values_N.shape[1:]), fill)

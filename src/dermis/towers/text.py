@@ -60,7 +60,7 @@ class TextTower(nn.Module):
         x_ND = self.encoder.token_embedding(tokens) + self.encoder.positional_embedding[place_N]
         x_RLD = x_ND.new_zeros(packing.rows * width, self.dim).index_copy(0, where_N, x_ND)
         # what is left of a row counts as one more text, so that no row of the mask is empty
-        text_RL = torch.full_like(first_S, -1).new_full((packing.rows * width,), -1)
+        text_RL = text_N.new_full((packing.rows * width,), -1)
         text_RL = text_RL.index_copy(0, where_N, text_N).reshape(packing.rows, width)
         x_RLD = self.encoder.transformer(
             x_RLD.reshape(packing.rows, width, self.dim), attn_mask=self._mask(text_RL, x_ND.dtype)

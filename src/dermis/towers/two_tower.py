@@ -57,9 +57,7 @@ class TwoTower(nn.Module):
         """
         patch_BPD = self.image.features(image_BCHW).patch_BPD
         if patch_BPD is None or patch_BPD.shape[-1] != self.image.dim:
-            raise ValueError(
-                "this image tower has no patch vectors of its pooled vector's width; pool by 'token' or 'avg'."
-            )
+            raise ValueError("this image tower has no patches as wide as its pooled vector; pool by 'token' or 'avg'.")
         return self.project_image(patch_BPD)
 
     def project_image(self, pooled_BD: Tensor, normalize: bool = False) -> Tensor:
@@ -96,8 +94,6 @@ def make_head(kind: str, dim: int, embed_dim: int) -> nn.Module:
         return Mlp(dim, 2 * embed_dim, embed_dim, bias=(True, False))
     if kind == "none":
         if dim != embed_dim:
-            raise ValueError(
-                f"head 'none' needs towers of width embed_dim; this one has {dim}, embed_dim is {embed_dim}."
-            )
+            raise ValueError(f"head 'none' needs towers as wide as embed_dim; this one has {dim}, not {embed_dim}.")
         return nn.Identity()
     raise unknown("head", kind, HEADS)
