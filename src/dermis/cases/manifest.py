@@ -4,16 +4,26 @@
 it is a number or a category and which categories there are. Missing is null, never a sentinel string.
 """
 
+import csv
 import json
+import os.path
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from dermis.cases.columns import GROUP_KEYS, SPLITS, known
+from dermis.cases import schema
+from dermis.cases.columns import SPLITS
+from dermis.cases.csv_table import read_csv_table
+from dermis.cases.groups import linked_groups
 from dermis.registry import unknown
+
+VERSION = 1
+FORMATS = (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
@@ -59,63 +69,114 @@ class Manifest:
             raise ValueError(f"{why} needs the column(s) {', '.join(missing)}; the manifest has {have}.")
 
     def groups(self) -> pd.Series:
-        """Per row the key that no split may tear: patient, else lesion, else origin, else the case itself."""
-        key = pd.Series(pd.NA, index=self.table.index, dtype="string")
-        for column in (*GROUP_KEYS, "case_id"):
-            if column in self.table:
-                prefixed = column + ":" + self.table[column].astype("string")
-                key = key.fillna(prefixed)
-        return key
+        """Per row the key that no split may tear: its patient, else lesion, else origin, else the case itself.
+
+        Rows that share any of these ids have one key (``cases/groups.py``).
+        """
+        return linked_groups(self.table)
 
     def write(self, path: Path | str) -> Path:
-        """Write the table (.parquet or .csv) and its sidecar; returns the table's path."""
-        path = Path(path)
+        """Write the table (.parquet or .csv) and its sidecar; returns the table's path.
+
+        The image root is written relative to the table's folder, so that both can move together; absolute where the
+        two have nothing but the file system's root in common.
+        """
+        path = _of_known_format(Path(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             table = self.table.copy()
             if "sentences" in table:
-                table["sentences"] = [json.dumps(list(s)) if s is not None else None for s in table["sentences"]]
-            table.to_csv(path, index=False)
+                lists = [
+                    None if value is None else json.dumps(value, ensure_ascii=False) for value in table["sentences"]
+                ]
+                table["sentences"] = lists
+            table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
         else:
             self.table.to_parquet(path, index=False)
-        sidecar = {"version": 1, "image_root": str(self.root), "categories": self.categories}
-        sidecar_of(path).write_text(json.dumps(sidecar, indent=1, ensure_ascii=False))
+        sidecar = {"version": VERSION, "image_root": _portable(self.root, path.parent), "categories": self.categories}
+        sidecar_of(path).write_text(json.dumps(sidecar, indent=1, ensure_ascii=False), encoding="utf-8")
         return path
 
     @classmethod
     def read(cls, path: Path | str, root: Path | str | None = None) -> "Manifest":
         """Read a manifest; ``root`` overrides the image root of the sidecar (default: the table's own folder).
 
-        Raises ValueError, with a sentence, for a missing file, a wrong delimiter, duplicate ids or unknown columns.
+        Raises ValueError, with one sentence for each thing wrong, for a missing or broken file and for a table that
+        breaks the contract (``cases/schema.py``).
         """
-        path = Path(path)
+        path = _of_known_format(Path(path))
         if not path.is_file():
-            raise ValueError(f"no manifest at {path}.")
-        table = pd.read_csv(path, dtype={"case_id": str}) if path.suffix == ".csv" else pd.read_parquet(path)
-        sidecar = json.loads(sidecar_of(path).read_text()) if sidecar_of(path).is_file() else {}
+            raise ValueError(f"no manifest at {path}." if not path.exists() else f"{path} is not a file.")
+        sidecar = _read_sidecar(sidecar_of(path))
+        if path.suffix.lower() == ".csv":
+            table = schema.infer_numbers(read_csv_table(path, expect="case_id"), sidecar["categories"])
+        else:
+            table = _read_parquet(path)
         if root is None:
-            root = path.parent / sidecar.get("image_root", ".")
-        return cls.build(table, root, categories=sidecar.get("categories"))
+            root = os.path.normpath(path.parent / sidecar["image_root"])
+        return cls.build(table, root, categories=sidecar["categories"])
 
     @classmethod
     def build(cls, table: pd.DataFrame, root: Path | str, categories: dict[str, list[str]] | None = None) -> "Manifest":
-        """Validate a table and infer the kinds of its metadata columns that ``categories`` does not give."""
-        if wrong := [c for c in table.columns if not known(c)]:
-            raise ValueError(f"the manifest does not know the column(s) {', '.join(map(str, wrong))}.")
+        """Bring a table into the contract's types, infer the kinds that ``categories`` does not give, and validate.
+
+        Raises ValueError with one line for each thing wrong.
+        """
+        wrong = schema.unknown_columns(table.columns)
         for column in ("case_id", "image"):
             if column not in table:
-                raise ValueError(f"the manifest needs the column {column!r}; it has {', '.join(table.columns)}.")
-        if (repeated := table["case_id"][table["case_id"].duplicated()]).any():
-            raise ValueError(f"case_id must be unique; {repeated.iloc[0]!r} occurs more than once.")
-        table = table.reset_index(drop=True)
-        categories = dict(categories or {})
-        for column in table.columns:
-            if column.startswith(("lesion.", "patient.")) and column not in categories:
-                if not pd.api.types.is_numeric_dtype(table[column]) or pd.api.types.is_bool_dtype(table[column]):
-                    categories[column] = sorted(table[column].dropna().astype(str).unique())
+                have = ", ".join(map(str, table.columns))
+                wrong.append(f"the manifest needs the column {column!r}; it has {have or 'none'}.")
+        if table.columns.has_duplicates:
+            wrong.append(f"the column {table.columns[table.columns.duplicated()][0]!r} stands in the table twice.")
+        if not wrong and table.empty:
+            wrong.append("the manifest has no cases.")
+        if not wrong:
+            table, categories = schema.conform(table.reset_index(drop=True), categories or {})
+            wrong = schema.complaints(table, categories)
+        if wrong:
+            raise ValueError("\n".join(wrong))
         return cls(table, Path(root), categories)
 
 
 def sidecar_of(path: Path) -> Path:
     """cases.parquet -> cases.schema.json"""
     return path.with_name(path.stem + ".schema.json")
+
+
+def _of_known_format(path: Path) -> Path:
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"a manifest is a {' or '.join(FORMATS)} file, and {path} is not named like one.")
+    return path
+
+
+def _portable(root: Path, folder: Path) -> str:
+    root, folder = os.path.abspath(root), os.path.abspath(folder)
+    share = os.path.splitdrive(root)[0] == os.path.splitdrive(folder)[0]
+    apart = not share or os.path.dirname(common := os.path.commonpath([root, folder])) == common
+    return root if apart else Path(os.path.relpath(root, folder)).as_posix()
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    """The sidecar's image root and category lists; both have defaults, so it may be absent."""
+    sidecar = {"version": VERSION, "image_root": ".", "categories": {}}
+    if path.is_file():
+        try:
+            sidecar |= json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is not a readable sidecar: {error}") from None
+    lists = sidecar["categories"].values() if isinstance(sidecar["categories"], dict) else [None]
+    if not isinstance(sidecar["image_root"], str) or not all(schema.is_list_of_strings(values) for values in lists):
+        raise ValueError(
+            f"{path} must hold a string `image_root` and `categories` that map columns to lists of strings."
+        )
+    if sidecar["version"] != VERSION:
+        raise ValueError(f"{path} has version {sidecar['version']!r}; this dermis reads version {VERSION}.")
+    return sidecar
