@@ -1,0 +1,109 @@
+"""What lies below a folder: pictures found by name, whatever the case, the folder or the archive; and the tables."""
+
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+TABLES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
+ARCHIVES = (".zip", ".hdf5", ".h5")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files below ``root``.
+
+    ``pictures`` are manifest paths: relative to ``root``, ``/`` between folders, ``archive.zip!/member`` inside an
+    archive; loose files come before archive members, so that an unpacked copy is preferred.
+    """
+
+    root: Path
+    pictures: list[str]
+    tables: list[Path]
+
+    @classmethod
+    def below(cls, path: Path | str) -> "Files":
+        """Everything below a folder; of a single file, the pictures beside it and that one table.
+
+        Raises ValueError if there is nothing at ``path``, or if an archive there cannot be opened.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise ValueError(f"there is nothing at {path}.")
+        root = path if path.is_dir() else path.parent
+        found = [Path(folder) / name for folder, name in _walk(root)]
+        loose = [f.relative_to(root).as_posix() for f in found if f.suffix.lower() in PICTURES]
+        archives = [f for f in found if f.suffix.lower() in ARCHIVES]
+        inside = [f"{a.relative_to(root).as_posix()}!/{member}" for a in archives for member in _members(a)]
+        tables = [f for f in found if f.suffix.lower() in TABLES] if path.is_dir() else [path]
+        return cls(root, loose + inside, tables)
+
+    def within(self, *prefixes: str) -> "Files":
+        """Only the pictures with a folder or archive whose name starts with one of ``prefixes``, in any case."""
+        wanted = tuple(p.casefold() for p in prefixes)
+        inside = [p for p in self.pictures if any(part.startswith(wanted) for part in _key(p).split("/")[:-1])]
+        return replace(self, pictures=inside)
+
+    def find(self, name: str) -> str | None:
+        """The picture called ``name``, which may lack extension and folders; None where there is none.
+
+        ``NEL/Nel026`` finds ``release_v0/images/nel/NEL026.JPG`` but not ``FBL/Nel026.jpg``.
+        """
+        key = _key(name).lstrip("/")
+        for candidate, path in self._by_stem.get(key.rsplit("/", 1)[-1], ()):
+            if f"/{candidate}".endswith(f"/{key}"):
+                return path
+        return None
+
+    def find_all(self, names: pd.Series, otherwise: str | None = None) -> pd.Series:
+        """``find`` for a column; where nothing is found, the pattern ``otherwise`` filled with the name, or null."""
+        found = [None if pd.isna(name) else self.find(name) or (otherwise and otherwise.format(name)) for name in names]
+        return pd.Series(found, index=names.index, dtype=object)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[tuple[str, str]]]:
+        stems: dict[str, list[tuple[str, str]]] = {}
+        for path in self.pictures:
+            key = _key(path)
+            stems.setdefault(key.rsplit("/", 1)[-1], []).append((key, path))
+        return stems
+
+
+def _key(path: str) -> str:
+    """How paths are compared: lower case, / between folders, an archive like a folder, no picture extension."""
+    path = path.replace("\\", "/").casefold()
+    for archive in ARCHIVES:
+        path = path.replace(f"{archive}!/", "/")
+    stem, extension = os.path.splitext(path)
+    return stem if extension in PICTURES else path
+
+
+def _walk(root: Path) -> Iterator[tuple[str, str]]:
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(d for d in inner if not _junk(d))
+        yield from ((folder, name) for name in sorted(names) if not _junk(name))
+
+
+def _junk(name: str) -> bool:
+    # macOS archives bring a shadow "._x.jpg" for every x.jpg, which no decoder reads
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _members(archive: Path) -> Iterable[str]:
+    try:
+        if archive.suffix.lower() == ".zip":
+            with zipfile.ZipFile(archive) as opened:
+                names = opened.namelist()
+            shown = [n for n in names if not any(map(_junk, n.split("/")))]
+            return [n for n in shown if os.path.splitext(n)[1].lower() in PICTURES]
+        import h5py  # slow to import, and only ISIC 2024 needs it
+
+        with h5py.File(archive, "r") as opened:
+            return list(opened.keys())
+    except (OSError, zipfile.BadZipFile) as wrong:
+        raise ValueError(f"{archive} cannot be opened ({wrong}): is the download complete?") from None

@@ -1,0 +1,45 @@
+"""A split that somebody published beside a data set."""
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from dermis.cases.catalogue.table import read_table
+from dermis.cases.columns import SPLITS
+from dermis.registry import unknown
+
+NAMES = {"train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
+
+
+def with_split(cases: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """``cases`` with the column ``split`` from a table that has `split` and a column of case ids or picture names.
+
+    The column whose names (last part, without extension) meet the most cases is taken. Raises ValueError if the table
+    has no `split`, names another split than train, val(id) and test, or knows none of the cases.
+    """
+    table = read_table(path)
+    columns = {c.casefold(): c for c in table}
+    if "split" not in columns:
+        raise ValueError(f"{path} has no column `split`; it has {', '.join(table)}.")
+    split = table[columns["split"]].str.casefold()
+    for name in split.dropna().unique():
+        if name not in NAMES:
+            raise unknown(f"split in {path.name}", name, NAMES)
+    ids = cases["case_id"].map(_stem)
+    names = {c: table[c].dropna().map(_stem) for c in table if c != columns["split"]}
+    best = max(names, key=lambda c: int(ids.isin(names[c]).sum()))
+    if not ids.isin(names[best]).any():
+        raise ValueError(f"{path} knows none of the cases: its ids look like {table.iloc[0].to_dict()}.")
+    by_id = split.map(NAMES).groupby(names[best]).first()
+    cases = cases.assign(split=ids.map(by_id).astype(object))
+    without = int(cases["split"].isna().sum())
+    elsewhere = len(table) - int(names[best].isin(ids).sum())
+    notes = [f"{path.name}: " + ", ".join(f"{s} {int((cases['split'] == s).sum())}" for s in SPLITS) + "."]
+    if without or elsewhere:
+        notes.append(f"{path.name}: {without} cases have no split; {elsewhere} of its rows are not among the cases.")
+    return cases, notes
+
+
+def _stem(name: str) -> str:
+    stem = PurePosixPath(str(name)).name.casefold()
+    return stem.rsplit(".", 1)[0] if "." in stem[-5:] else stem

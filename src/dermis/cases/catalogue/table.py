@@ -1,0 +1,125 @@
+"""Reading somebody's table: encoding and delimiter are recognised; a table is known by its header, not by its name."""
+
+import csv
+import importlib.util
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+
+from dermis.cases.catalogue.files import Files
+from dermis.cases.catalogue.missing import null_missing
+from dermis.registry import unknown
+
+DELIMITERS = ",\t;|"
+PARTS = ("train", "test")
+"""parts that a release keeps in tables of their own"""
+
+
+def read_table(path: Path, also_missing: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A .csv, .tab, .tsv, .txt or .xlsx table as strings, null where it says that it does not know.
+
+    UTF-8 with or without byte-order mark, else Windows-1252; the delimiter is the one most frequent in the header.
+    Raises ValueError, with a sentence, for a broken or empty table, and for .xlsx where openpyxl is not installed.
+    """
+    if path.suffix.lower() == ".xlsx":
+        if importlib.util.find_spec("openpyxl") is None:
+            raise ValueError(f"{path} needs openpyxl (pip install openpyxl), or save it as .csv.")
+        table = pd.read_excel(path, dtype=str, keep_default_na=False)
+    else:
+        try:
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                sep=_delimiter(path),
+                encoding=_encoding(path),
+                skipinitialspace=True,
+            )
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as wrong:
+            raise ValueError(f"{path} is not a table that can be read: {str(wrong).strip()}") from None
+    table.columns = [str(column).strip() for column in table.columns]
+    return table.apply(null_missing, also=also_missing)
+
+
+def find_table(
+    files: Files,
+    columns: tuple[str, ...],
+    what: str,
+    part: str | None = None,
+    usually: str = "",
+    also_missing: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    """The table of ``files`` whose header has all of ``columns`` (in any case; they come back spelled as asked).
+
+    ``part`` ("train" or "test") must be in its name; without it a "train" table comes first. Of several, one with
+    ``usually`` in its name wins, then the shortest name. Raises ValueError naming the nearest table and what it lacks.
+    """
+    if part not in (None, *PARTS):
+        raise unknown("part", part, PARTS)
+    headers = {path: _header(path) for path in files.tables if (part or "") in path.name.casefold()}
+    fitting = [p for p, header in headers.items() if {c.casefold() for c in columns} <= set(header)]
+    if not fitting:
+        raise ValueError(_nearest_table(headers, columns, what, files.root))
+    chosen = min(
+        fitting,
+        key=lambda p: (*(word not in p.name.casefold() for word in (part or "train", usually)), len(p.name), str(p)),
+    )
+    table = read_table(chosen, also_missing)
+    asked = {c.casefold(): c for c in columns}
+    return table.rename(columns={c: asked[c.casefold()] for c in table.columns if c.casefold() in asked})
+
+
+def tables_with(files: Files, columns: tuple[str, ...]) -> list[Path]:
+    """The tables whose header has all of ``columns``."""
+    wanted = {c.casefold() for c in columns}
+    return [path for path in files.tables if wanted <= set(_header(path))]
+
+
+def _header(path: Path) -> list[str]:
+    if path.suffix.lower() == ".xlsx":
+        return [str(c).strip().casefold() for c in read_table(path).columns]
+    line = _first_line(path)
+    return [c.strip().casefold() for c in next(csv.reader([line], delimiter=_delimiter(path)), [])]
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(1 << 16)
+    lines = start.decode("utf-16" if _is_utf16(start) else "utf-8-sig", errors="replace").splitlines()
+    return lines[0] if lines else ""
+
+
+def _is_utf16(start: bytes) -> bool:
+    return start.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        if _is_utf16(file.read(2)):
+            return "utf-16"
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            while file.read(1 << 20):
+                pass
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _delimiter(path: Path) -> str:
+    line = _first_line(path)
+    return max(DELIMITERS, key=line.count)
+
+
+def _nearest_table(headers: dict[Path, list[str]], columns: tuple[str, ...], what: str, root: Path) -> str:
+    wanted = [c.casefold() for c in columns]
+    sentence = f"no table of {what} under {root}: one with the columns {', '.join(columns)} is needed."
+    near = max(headers, key=lambda p: len(set(wanted) & set(headers[p])), default=None)
+    if near is None or not set(wanted) & set(headers[near]):
+        return f"{sentence} Tables there: {', '.join(p.name for p in headers) or 'none'}."
+    hints = []
+    for column in (c for c in wanted if c not in headers[near]):
+        similar = get_close_matches(column, headers[near], n=1, cutoff=0.6)
+        hints.append(f"{column} (is it {similar[0]!r}?)" if similar else column)
+    return f"{sentence} {near.name} comes nearest but lacks {', '.join(hints)}."
