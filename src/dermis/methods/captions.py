@@ -1,0 +1,30 @@
+"""What CLIP and SigLIP do before their loss: find each case's one caption, and give vectors unit length."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dermis.cases.columns import TEXT_KINDS
+
+
+def caption_of_case(batch: dict[str, Tensor]) -> Tensor:
+    """Which of the S distinct strings is each case's caption, (B,).
+
+    Raises ValueError if a case has no caption or several.
+    """
+    cases = len(batch["row_B"])
+    is_caption_T = batch["kind_T"] == TEXT_KINDS["caption"]
+    owner, order = batch["owner_T"][is_caption_T].sort()
+    if not torch.equal(owner, torch.arange(cases, device=owner.device)):
+        counts_B = owner.bincount(minlength=cases)
+        wrong = int((counts_B != 1).nonzero()[0])
+        raise ValueError(
+            f"every case needs exactly one caption; the case in manifest row {int(batch['row_B'][wrong])} "
+            f"has {int(counts_B[wrong])} ({int((counts_B != 1).sum())} such cases in this batch of {cases})."
+        )
+    return batch["text_of_T"][is_caption_T][order]
+
+
+def unit_length(x_BE: Tensor) -> Tensor:
+    """Rows of length 1, in float32 at least: half precision would be off by up to 1 in 250."""
+    return F.normalize(x_BE.to(torch.promote_types(x_BE.dtype, torch.float32)), dim=-1)
