@@ -8,8 +8,8 @@ Equal strings are the same answer: a picture's positives are all occurrences of 
 pictures that carry it. ``diagonal=True`` is the literal protocol of CLIP and its followers, where only the picture's
 own occurrence counts and a duplicate is an error.
 
-Ties are broken against the model: a wrong answer with the same score comes first. A collapsed model, all of whose
-scores are equal, therefore scores 0 and not 100 %.
+Ties are broken against the model: a wrong answer with the same score (to 1e-9) comes first. A collapsed model, all of
+whose scores are equal, therefore scores 0 and not 100 %.
 
 Shapes: Q queries, C candidates, S distinct texts, D embedding, K cut-offs.
 """
@@ -108,11 +108,11 @@ def retrieve(
         )
     if not np.isin(query_key_Q, candidate_key_C).all():
         raise ValueError("a query has no right answer among the candidates.")
-    query_QD, candidate_SD = unit_length(query_QD), unit_length(candidate_SD)
+    query_QD, candidate_SD = (unit_length(np.asarray(x, dtype=np.float64)) for x in (query_QD, candidate_SD))
     step = max(1, cells // len(candidate_key_C))
     parts = []
     for start in range(0, len(query_QD), step):
-        score_qC = (query_QD[start : start + step] @ candidate_SD.T).astype(np.float32)
+        score_qC = query_QD[start : start + step] @ candidate_SD.T
         if candidate_row_C is not None:
             score_qC = score_qC[:, candidate_row_C]
         right_qC = query_key_Q[start : start + step, None] == candidate_key_C
@@ -121,11 +121,9 @@ def retrieve(
 
 
 def _ranked(score_qC: np.ndarray, right_qC: np.ndarray, ks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    # One integer per candidate that sorts by falling score and, at equal scores, wrong before right: the bits of a
-    # float are ordered like the float once negative numbers are flipped; -0.0 + 0.0 is 0.0.
-    bits = (score_qC + np.float32(0)).view(np.int32).astype(np.int64)
-    rising = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    right_qC = np.sort(-rising * 2 + right_qC, axis=1) & 1
+    # One integer per candidate that sorts by falling score and, at equal scores, wrong before right. Rounding makes
+    # equal what differs by the order of summation alone.
+    right_qC = np.sort(np.rint(score_qC * -1e9).astype(np.int64) * 2 + right_qC, axis=1) & 1
     found_qC = np.cumsum(right_qC, axis=1)
     positives_q = found_qC[:, -1]
     precision_qC = found_qC / np.arange(1, right_qC.shape[1] + 1)
