@@ -58,9 +58,9 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         # Every rank's loss used our rows, so ours is the sum over ranks of the slice that is ours.
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        gradient = grad_outputs[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return gradient.chunk(world_size())[rank()]
 

@@ -29,7 +29,8 @@ def clip(
 ) -> Tensor:
     """Symmetric InfoNCE between unit-length images u and texts v (CLIP, arXiv 2103.00020, Figure 3).
 
-        w · mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_i·v_j} ) + (1 - w) · mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_j·v_i} )
+              w · mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_i·v_j} )
+        + (1 - w) · mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_j·v_i} )
 
     ``weight`` w is on image→text (ConVIRT, arXiv 2010.00747, eq. 4: λ = 0.75); ``scale`` s is already exponentiated.
 
@@ -42,26 +43,21 @@ def clip(
     own = _own_rows(image_BD, text_BD, first, rows)
     image_bD, text_bD = image_BD[own], text_BD[own]
     paired_b = scale * (image_bD * text_bD).sum(1)
-    copies_B = log_copies_B = None
-    if same_text_B is not None:
-        _, string_B, counts_S = same_text_B.unique(return_inverse=True, return_counts=True)
-        copies_B = counts_S[string_B]
-        log_copies_B = copies_B.to(image_BD.dtype).log()
-    not_twice_B = None if log_copies_B is None else -log_copies_B
-
-    if len(image_bD) == len(image_BD):
-        all_texts_b, all_images_b = pairwise_logsumexp(image_BD, text_BD, scale, log_weight_M=not_twice_B, chunk=chunk)
+    if same_text_B is None:
+        log_weight_B, owners_b = None, paired_b
     else:
-        all_texts_b, _ = pairwise_logsumexp(image_bD, text_BD, scale, log_weight_M=not_twice_B, chunk=chunk)
-        all_images_b, _ = pairwise_logsumexp(text_bD, image_BD, scale, chunk=chunk)
-
-    owners_b = paired_b
-    if same_text_B is not None:
-        same_text_b = same_text_B[own]
+        log_copies_B = _copies(same_text_B).to(image_BD.dtype).log()
+        log_weight_B, same_text_b = -log_copies_B, same_text_B[own]
         owners_b, _ = pairwise_logsumexp(
             text_bD, image_BD, scale, keep=lambda part: same_text_b[part, None] == same_text_B, chunk=chunk
         )
         owners_b = owners_b - log_copies_B[own]
+
+    if len(image_bD) == len(image_BD):
+        all_texts_b, all_images_b = pairwise_logsumexp(image_BD, text_BD, scale, log_weight_M=log_weight_B, chunk=chunk)
+    else:
+        all_texts_b, _ = pairwise_logsumexp(image_bD, text_BD, scale, log_weight_M=log_weight_B, chunk=chunk)
+        all_images_b, _ = pairwise_logsumexp(text_bD, image_BD, scale, chunk=chunk)
     return weight * (all_texts_b - paired_b).mean() + (1 - weight) * (all_images_b - owners_b).mean()
 
 
@@ -149,3 +145,9 @@ def _own_rows(x_BD: Tensor, y_BD: Tensor, first: int, rows: int | None) -> slice
     if not 0 <= first < last <= len(x_BD):
         raise ValueError(f"own rows {first} to {last - 1} do not lie in a batch of {len(x_BD)} rows.")
     return slice(first, last)
+
+
+def _copies(same_text_B: Tensor) -> Tensor:
+    """How often each row's string occurs in the batch."""
+    _, string_B, counts_S = same_text_B.unique(return_inverse=True, return_counts=True)
+    return counts_S[string_B]

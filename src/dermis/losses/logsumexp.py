@@ -69,7 +69,8 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, row_grad_N: Tensor | None, column_grad_M: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        row_grad_N, column_grad_M = grad_outputs
         x_ND, y_MD, scale, log_weight_M, row_N, column_M = ctx.saved_tensors
         x_grad_ND, y_grad_MD = torch.zeros_like(x_ND), torch.zeros_like(y_MD)
         for rows in _slices(len(x_ND), ctx.chunk):

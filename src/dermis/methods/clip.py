@@ -7,10 +7,11 @@ Release  openai/CLIP at d05afc43, clip/model.py:358-372 (logits; the training co
 Picture i and caption i belong together; each picture finds its caption among all captions of the batch, and each
 caption its picture:
 
-    u_i = f(x_i) / |f(x_i)|,    v_i = g(t_i) / |g(t_i)|                                                           (1)
-    L_image = mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_i·v_j} ),    L_text = mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_j·v_i} )
-    L = w L_image + (1 - w) L_text,    w = 1/2                                                                    (2)
-    s = e^{logit_scale}, trained, at most 100                                                                     (3)
+    u_i = f(x_i) / |f(x_i)|,    v_i = g(t_i) / |g(t_i)|                                          (1)
+    L_image = mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_i·v_j} )
+    L_text  = mean_i -log( e^{s u_i·v_i} / Σ_j e^{s u_j·v_i} )
+    L = w L_image + (1 - w) L_text,    w = 1/2                                                   (2)
+    s = e^{logit_scale}, trained, at most 100                                                    (3)
 
 Differs from the release:
   1. A rank scores its own rows only (open_clip's local_loss with gather_with_grad), and logits can be made in chunks.
