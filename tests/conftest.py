@@ -25,3 +25,9 @@ def shared_data() -> Path:
 def shared_weights() -> Path:
     """Folder of the real pretrained weights."""
     return _folder("DERMIS_WEIGHTS", "weights", "weights")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:  # noqa: ANN001 (pytest's own type is private)
+    """Say how much was not tested because this machine has no real data."""
+    missing = [r for r in terminalreporter.stats.get("skipped", []) if "needs the real" in str(r.longrepr)]
+    terminalreporter.write_line(f"{len(missing)} tests skipped because real data or weights are absent")

@@ -37,4 +37,9 @@ def declare() -> None:
             _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
+def repaired() -> bool:
+    """Did torchvision's operators have to be declared?"""
+    return _library is not None
+
+
 declare()

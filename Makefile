@@ -1,0 +1,39 @@
+# make demo | test | lint: each makes .venv by itself, pinned by constraints.txt. Nothing else is needed but Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+# two processes with one thread each are faster and steadier for small tests than one with two
+TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: demo test test-slow lint format bench clean
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermis needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[hf,track,dev]'
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/dermis demo
+
+test: .venv/installed
+	$(TEST_THREADS) $(BIN)/python -m pytest -n 2
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m 'slow and not gpu and not net'
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/pictures.py
+	$(BIN)/python benchmarks/losses.py
+
+clean:
+	rm -rf .venv runs demo

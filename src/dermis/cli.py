@@ -1,0 +1,65 @@
+"""The command line: a table of commands, and a sentence instead of a traceback when input is wrong.
+
+Only the table is imported for `dermis --help`; a command's own imports wait until it runs.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from dermis.registry import unknown
+
+COMMANDS = {
+    "demo": "make synthetic cases, pre-train on them, evaluate, write a report: the whole way in minutes",
+    "import": "read a public data set, any CSV or a folder per class into a manifest",
+    "check": "look for what is wrong with a manifest: files, labels, sentinels, leaks, duplicates",
+    "split": "give each case train, valid or test without tearing a patient or lesion apart",
+    "train": "train what a recipe says, evaluate it, and leave a model folder and a report",
+    "evaluate": "run evaluation protocols on a trained model",
+    "embed": "write the embeddings of a manifest's pictures",
+    "list": "name the readers, methods, recipes, augmentations, template sets and class lists",
+    "doctor": "say what is installed, what the machine can do and what is missing",
+}
+
+HELP = """dermis: dermatology representations from images, captions, consultations and tables
+
+usage: dermis COMMAND [...]        dermis COMMAND --help explains one
+
+{commands}
+
+First time:      dermis demo
+Your own data:   dermis import csv cases.csv --out cases.parquet && dermis check cases.parquet
+                 dermis split cases.parquet && dermis train recipes/clip_small.yaml --data.manifest cases.parquet
+"""
+
+
+def help_text() -> str:
+    """What `dermis --help` prints."""
+    return HELP.format(commands="\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with 2 and a sentence on wrong input (DERMIS_DEBUG=1 shows the traceback)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return
+    if arguments[0] in ("-V", "--version"):
+        from dermis import __version__
+
+        sys.stdout.write(f"dermis {__version__}\n")
+        return
+    try:
+        if arguments[0] not in COMMANDS:
+            raise unknown("command", arguments[0], COMMANDS)
+        module = importlib.import_module(f"dermis.commands.{arguments[0].replace('import', 'import_set')}")
+        status = module.run(arguments[1:])
+    except (ValueError, FloatingPointError) as error:
+        if os.environ.get("DERMIS_DEBUG"):
+            raise
+        sys.stderr.write(f"dermis {arguments[0]}: {error}\n")
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)

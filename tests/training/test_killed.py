@@ -1,0 +1,87 @@
+"""A process that is killed or asked to stop leaves a run that goes on as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from dermis.training.state import checkpoints
+
+PROGRAM = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from dermis.batch.augment import AUGMENTATIONS, Normalise
+from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
+from dermis.batch.loader import Batches
+from dermis.batch.sampler import EpochBatches
+from dermis.cases.manifest import Manifest
+from dermis.training.config import TrainingConfig
+from dermis.training.loop import Interrupted, train
+from tests.training.conftest import Twins
+
+torch.manual_seed(0)
+augmentation = replace(AUGMENTATIONS["simclr"], size=16)
+picture = PictureColumn("image", augmentation, Normalise((0.5,) * 3, (0.25,) * 3), views=2)
+dataset = CaseDataset(Manifest.read(sys.argv[1]), seed=3, pictures=[picture])
+config = TrainingConfig(epochs=40, batch_size=6, lr=1e-2, checkpoint_steps=1, log_steps=1)
+try:
+    train(Twins(), Batches(dataset, EpochBatches(26, 6, 3), Collate()), config, Path(sys.argv[2]), torch.device("cpu"))
+except Interrupted as stop:
+    print(stop)
+    sys.exit(stop.status)
+"""
+
+
+@pytest.fixture
+def start(photographs, tmp_path):
+    photographs.write(tmp_path / "cases.parquet")
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+
+    def popen(folder):
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "cases.parquet"), str(folder)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    return popen
+
+
+def wait_for_a_checkpoint(folder, process, after=0):
+    while (process.poll() is None and len(newest := checkpoints(folder)) == 0) or int(newest[-1].name[5:]) <= after:
+        assert process.poll() is None, "the run ended before it could be stopped"
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_bits(start, tmp_path):
+    whole = start(tmp_path / "whole")
+    assert whole.wait() == 0
+    step = 0
+    for _ in range(5):
+        process = start(tmp_path / "killed")
+        wait_for_a_checkpoint(tmp_path / "killed" / "checkpoints", process, after=step)
+        process.kill()
+        process.wait()
+        left = checkpoints(tmp_path / "killed" / "checkpoints")
+        assert load_file(left[-1] / "model.safetensors")
+        step = int(left[-1].name[5:])
+    assert start(tmp_path / "killed").wait() == 0
+    ends = [load_file(checkpoints(tmp_path / n / "checkpoints")[-1] / "model.safetensors") for n in ("whole", "killed")]
+    assert all((ends[1][name] == value).all() for name, value in ends[0].items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_saves_and_says_so(start, tmp_path, number):
+    process = start(tmp_path / "run")
+    wait_for_a_checkpoint(tmp_path / "run" / "checkpoints", process)
+    process.send_signal(number)
+    said, _ = process.communicate()
+    assert process.returncode == 128 + number
+    newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert said.strip() == f"interrupted; saved in {newest}. The same command resumes."

@@ -1,0 +1,66 @@
+"""Two ranks take one rank's steps: the whole loop, with gathered negatives, on real batches."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+
+from dermis.batch.augment import AUGMENTATIONS, Normalise
+from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
+from dermis.batch.loader import Batches
+from dermis.batch.sampler import EpochBatches
+from dermis.cases.manifest import Manifest
+from dermis.distributed import first_own_row, gather_rows, rank, world_size
+from dermis.training.config import TrainingConfig
+from dermis.training.loop import train
+from dermis.training.ranks import any_rank
+from tests.training.conftest import Twins
+
+
+class GatheredTwins(Twins):
+    """Twins whose negatives come from all ranks; without dropout, which ranks draw differently."""
+
+    def __init__(self):
+        super().__init__()
+        self.tower[3].p = 0.0
+
+    def loss(self, embeddings, batch):
+        logits = embeddings["first"] @ gather_rows(embeddings["second"]).T / 0.2
+        own = torch.arange(len(logits)) + first_own_row(len(logits))
+        return {"loss": F.cross_entropy(logits, own)}
+
+
+# eps well above the gradients' rounding: AdamW divides by their size, which would blow 1e-8 up to a whole step
+def steps(manifest, folder, accumulate):
+    torch.manual_seed(0 if rank() == 0 else 999)  # rank 1 starts elsewhere: the loop must make them equal
+    method = GatheredTwins()
+    picture = PictureColumn(
+        "image", replace(AUGMENTATIONS["light"], size=16), Normalise((0.5,) * 3, (0.25,) * 3), views=2
+    )
+    dataset = CaseDataset(manifest, pictures=[picture], seed=3)
+    size = 12 // world_size()
+    batches = Batches(dataset, EpochBatches(len(dataset), size, 3, rank(), world_size()), Collate())
+    config = TrainingConfig(epochs=2, batch_size=size, lr=1e-2, accumulate=accumulate, workers=0, eps=1e-3)
+    train(method, batches, config, folder, torch.device("cpu"))
+    return method.state_dict()
+
+
+def _worker(number, manifest, folder, accumulate):
+    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+    assert any_rank(number == 1, torch.device("cpu"))
+    assert not any_rank(False, torch.device("cpu"))
+    torch.save(steps(manifest, folder / "run", accumulate), folder / f"{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_ranks_end_where_one_does(photographs: Manifest, tmp_path, accumulate):
+    mp.spawn(_worker, args=(photographs, tmp_path, accumulate), nprocs=2)
+    one = steps(photographs, tmp_path / "alone", accumulate)
+    for number in range(2):
+        other = torch.load(tmp_path / f"{number}.pt", weights_only=True)
+        for name, value in one.items():
+            torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,83 @@
+"""Interrupted anywhere and resumed, a run ends bit for bit where the uninterrupted one does."""
+
+import json
+
+import pytest
+import torch
+
+from dermis.training.config import TrainingConfig
+from dermis.training.loop import quarantined, train
+from dermis.training.state import checkpoints
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(twins):
+    def train_twins(folder, batches, die_at=None, **changes):
+        config = TrainingConfig(epochs=3, batch_size=6, lr=1e-2, checkpoint_steps=1, log_steps=1, ema=0.9, **changes)
+        torch.manual_seed(0)
+        method = twins(die_at)
+        train(method, batches, config, folder, CPU)
+        return {name: value.clone() for name, value in method.state_dict().items()}
+
+    return train_twins
+
+
+# 12 steps: inside the first epoch, just before its end, at it, inside the last
+@pytest.mark.parametrize("die_at, workers", [(1, 0), (3, 0), (4, 2), (10, 2)])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_resuming_gives_the_same_bits(run, tmp_path, make_batches, die_at, workers, accumulate):
+    whole = run(tmp_path / "whole", make_batches(workers=0), accumulate=accumulate)
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "cut", make_batches(workers=workers), die_at=die_at, accumulate=accumulate)
+    resumed = run(tmp_path / "cut", make_batches(workers=workers), accumulate=accumulate)
+    assert whole["epochs_started"] == 3
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_the_log_has_every_step_and_the_bad_picture_is_counted(run, tmp_path, make_batches, photographs):
+    run(tmp_path, make_batches())
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert list(quarantined(tmp_path)) == [7]
+
+
+def test_only_the_newest_checkpoints_are_kept(run, tmp_path, make_batches):
+    run(tmp_path, make_batches(), keep=3)
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == [f"step-{s:08d}" for s in (10, 11, 12)]
+
+
+def test_a_broken_newest_checkpoint_is_passed_over(run, tmp_path, make_batches):
+    whole = run(tmp_path / "whole", make_batches())
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "cut", make_batches(), die_at=9)
+    newest = checkpoints(tmp_path / "cut" / "checkpoints")[-1]
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    resumed = run(tmp_path / "cut", make_batches())
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_another_batch_size_is_refused(run, twins, tmp_path, make_batches):
+    with pytest.raises(InterruptedError):
+        run(tmp_path, make_batches(), die_at=5)
+    config = TrainingConfig(epochs=3, batch_size=5, ema=0.9)
+    with pytest.raises(ValueError, match=r"6 cases per step .* this run has 5"):
+        train(twins(), make_batches(batch_size=5), config, tmp_path, CPU)
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_batch(twins, tmp_path, make_batches):
+    from safetensors.torch import load_file
+
+    class Breaks(twins):
+        def loss(self, embeddings, batch):
+            out = super().loss(embeddings, batch)
+            return {"loss": out["loss"] * (float("nan") if 7 in batch["row_B"] or 11 in batch["row_B"] else 1.0)}
+
+    with pytest.raises(FloatingPointError, match="its batch is in"):
+        train(Breaks(), make_batches(), TrainingConfig(batch_size=6, checkpoint_steps=1), tmp_path, CPU)
+    assert {7, 11} & set(load_file(tmp_path / "not-finite.safetensors")["row_B"].tolist())
+    for checkpoint in checkpoints(tmp_path / "checkpoints"):
+        assert all(v.isfinite().all() for v in load_file(checkpoint / "model.safetensors").values())
