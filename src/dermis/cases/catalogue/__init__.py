@@ -3,7 +3,6 @@
 ``import_set("ham10000", "downloads/HAM10000")`` gives a manifest with notes. docs/data.md holds the pages.
 """
 
-import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from dermis.cases.catalogue import (  # noqa: F401 (importing them registers the
 )
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.given_split import with_split
+from dermis.cases.catalogue.options import understood
 from dermis.cases.catalogue.reader import READERS
 from dermis.cases.columns import FIXED, PATHS
 from dermis.cases.manifest import Manifest
@@ -53,10 +53,7 @@ def import_set(
     reader does not know, or duplicate cases.
     """
     read = READERS[name]
-    allowed = [p for p in inspect.signature(read).parameters if p != "files"]
-    for option in options:
-        if option not in allowed:
-            raise unknown(f"option of {name}", option, (*allowed, "missing", "split"))
+    options = understood(name, read, options)
     if missing not in MISSING:
         raise unknown("value of missing", missing, MISSING)
     files = Files.below(path)
