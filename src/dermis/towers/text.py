@@ -79,16 +79,24 @@ class TextTower(nn.Module):
 
 
 class PaddedTextTower(nn.Module):
-    """An open_clip text encoder that reads its padding (SigLIP) or appends a token (CoCa): texts are padded for it."""
+    """An open_clip text encoder that reads its padding (SigLIP), appends a token (CoCa) or is not a causal one.
 
-    def __init__(self, encoder: nn.Module, tokenizer: object, dim: int, pad_id: int, context_length: int) -> None:
+    Texts are padded to ``context_length``, or to the longest of the batch where that is None and padding has no effect.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, tokenizer: object, dim: int, pad_id: int, context_length: int | None
+    ) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.dim = encoder, tokenizer, dim
         self.pad_id, self.context_length = pad_id, context_length
 
     def features(self, tokens: Tensor, offsets_S1: Tensor) -> Features:
         """Flat token ids of S texts and their S + 1 bounds -> pooled (S, D)."""
-        texts_SL, _ = padded(tokens, offsets_S1, self.context_length, self.pad_id)
+        if len(offsets_S1) == 1:
+            return Features(next(self.encoder.parameters()).new_zeros(0, self.dim))
+        length = self.context_length or int(offsets_S1.diff().max())
+        texts_SL, _ = padded(tokens, offsets_S1, length, self.pad_id)
         return Features(self.encoder(texts_SL))
 
 

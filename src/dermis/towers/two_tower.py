@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dermis.registry import unknown
 from dermis.towers.freeze import is_frozen
+from dermis.towers.stored import TextMemory
 
 HEADS = ("linear", "mlp", "none")
 
@@ -38,6 +39,8 @@ class TwoTower(nn.Module):
         self.image, self.text, self.embed_dim, self.config = image, text, embed_dim, config
         self.image_head = make_head(head, image.dim, embed_dim)
         self.text_head = make_head(head, text.dim, embed_dim)
+        self.text_memory = TextMemory()
+        self.register_load_state_dict_post_hook(lambda module, _: module.text_memory.clear())
         self.logit_scale = nn.Parameter(torch.tensor(math.log(logit_scale_init)))
         self.logit_bias = None if logit_bias_init is None else nn.Parameter(torch.tensor(float(logit_bias_init)))
 
@@ -47,8 +50,14 @@ class TwoTower(nn.Module):
 
     def encode_text(self, tokens: Tensor, offsets_S1: Tensor, normalize: bool = False) -> Tensor:
         """Ragged texts -> (S, E)."""
-        embedding_SE = self.text_head(self.text.features(tokens, offsets_S1).pooled_BD)
+        embedding_SE = self.text_head(self.text_features(tokens, offsets_S1))
         return F.normalize(embedding_SE, dim=-1) if normalize else embedding_SE
+
+    def text_features(self, tokens: Tensor, offsets_S1: Tensor) -> Tensor:
+        """Ragged texts -> (S, D), before the projection; a frozen tower encodes each text once."""
+        if is_frozen(self.text):
+            return self.text_memory.features(self.text, tokens, offsets_S1)
+        return self.text.features(tokens, offsets_S1).pooled_BD
 
     def encode_patches(self, image_BCHW: Tensor) -> Tensor:
         """Normalised pictures -> (B, P, E): each patch through the projection of the pooled vector, not normalised.

@@ -1,0 +1,155 @@
+"""What a recipe says about towers, and the towers it means."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from dermis.registry import unknown
+from dermis.towers.freeze import freeze
+from dermis.towers.image import ImageTower, classifier_keys, create_trunk, transform_of
+from dermis.towers.text import small_text_tower
+from dermis.towers.two_tower import TwoTower
+from dermis.towers.weights import load_strictly, read_weights
+
+OPEN_CLIP, HF = "open_clip:", "hf:"
+
+
+@dataclass(kw_only=True)
+class ImageTowerConfig:
+    name: str
+    """a timm model, or open_clip:NAME (NAME as open_clip takes it: ViT-B-16, hf-hub:ORG/REPO, local-dir:FOLDER)"""
+    weights: str | None = None
+    """a .safetensors file in timm's names, local-dir:FOLDER or hf-hub:ORG/REPO; with open_clip:NAME a tag or a
+    checkpoint of the whole model; None: random"""
+    size: int | None = None
+    """side of the pictures, pixels (None: the model's own)"""
+    pool: Literal["token", "avg", "map", "token+avg"] | None = None
+    """class token, mean of patches, attention pooling, or token and mean side by side (None: the model's own)"""
+    freeze: bool = False
+    """keep the weights as they are"""
+
+
+@dataclass(kw_only=True)
+class TextTowerConfig:
+    name: str = "small"
+    """small (CLIP's architecture and vocabulary at the width below), hf:FOLDER or hf:ORG/NAME (a BERT-like model with
+    its weights), or open_clip:NAME, the same as the image tower's"""
+    weights: str | None = None
+    """small only: a .safetensors file of its encoder (None: random)"""
+    width: int | None = None
+    """small only (None: 256)"""
+    layers: int | None = None
+    """small only (None: 4)"""
+    heads: int | None = None
+    """small only (None: 4)"""
+    context_length: int | None = None
+    """tokens at most (None: 77 for small, else the model's own)"""
+    pooling: Literal["mean", "cls"] | None = None
+    """hf: only: mean over tokens or the first token (None: mean)"""
+    freeze: bool = False
+    """keep the weights as they are"""
+
+
+@dataclass(kw_only=True)
+class TwoTowerConfig:
+    image: ImageTowerConfig
+    text: TextTowerConfig = field(default_factory=TextTowerConfig)
+    embed_dim: int | None = None
+    """width of the common space (None: 256, or the open_clip model's own)"""
+    head: Literal["linear", "mlp", "none"] | None = None
+    """the projections (None: linear, or the open_clip model's own)"""
+    logit_scale_init: float | None = None
+    """scale of the cosine in the loss at step 0 (None: 1/0.07 as CLIP, or the open_clip model's own)"""
+    logit_bias_init: float | None = None
+    """bias added to the scaled cosine at step 0, trained; SigLIP starts at -10 (None: no bias, or the model's own)"""
+    quick_gelu: bool | None = None
+    """open_clip:NAME only: the activation the weights were trained with (None: as the model's configuration says)"""
+
+
+def build_two_tower(config: TwoTowerConfig, seed: int = 0, pretrained: bool = True) -> TwoTower:
+    """The model that ``config`` describes; what is random in it follows ``seed``, the global generator stays as it was.
+
+    ``pretrained=False`` reads no weights (the caller has them all). Raises ValueError, with a sentence, for unknown
+    names, weights that do not fit and settings without effect.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if config.image.name.startswith(OPEN_CLIP) or config.text.name.startswith(OPEN_CLIP):
+            return _build_open_clip(config)
+        _refuse(config, ("quick_gelu",), "an open_clip:NAME model")
+        two = TwoTower(
+            build_image_tower(config.image, pretrained),
+            build_text_tower(config.text, pretrained),
+            config.embed_dim or 256,
+            head=config.head or "linear",
+            logit_scale_init=config.logit_scale_init or 1 / 0.07,
+            logit_bias_init=config.logit_bias_init,
+        )
+    two.config = config
+    return two
+
+
+def build_image_tower(config: ImageTowerConfig, pretrained: bool = True) -> ImageTower:
+    """A timm model as a tower; raises ValueError for unknown names and weights that do not fit."""
+    trunk = create_trunk(config.name, config.size)
+    tower = ImageTower(trunk, transform_of(trunk, config.size), config.pool)
+    if config.weights and pretrained:
+        weights = read_weights(config.weights)
+        load_strictly(
+            trunk, {k: v for k, v in weights.items() if not k.startswith(classifier_keys(trunk))}, config.weights
+        )
+    return freeze(tower) if config.freeze else tower
+
+
+def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Module:
+    """The small tower or a transformers model; raises ValueError for unknown names and settings without effect."""
+    if config.name == "small":
+        _refuse(config, ("pooling",), "an hf: tower")
+        tower = small_text_tower(
+            config.width or 256, config.layers or 4, config.heads or 4, config.context_length or 77
+        )
+        if config.weights and pretrained:
+            load_strictly(tower.encoder, read_weights(config.weights), config.weights)
+    elif config.name.startswith(HF):
+        _refuse(config, ("weights", "width", "layers", "heads"), "the small tower")
+        from dermis.towers.hf_text import hf_text_tower  # transformers is an extra
+
+        source = config.name.removeprefix(HF)
+        tower = hf_text_tower(source, config.pooling or "mean", config.context_length, pretrained)
+    else:
+        raise unknown("text tower", config.name, ("small", "hf:FOLDER", "hf:ORG/NAME", "open_clip:NAME"))
+    return freeze(tower) if config.freeze else tower
+
+
+def _build_open_clip(config: TwoTowerConfig) -> TwoTower:
+    if config.image.name != config.text.name:
+        raise ValueError(
+            f"an open_clip model brings both towers: image is {config.image.name!r}, text {config.text.name!r}; "
+            "name the same model for both."
+        )
+    _refuse(config, ("head",), "towers that are not open_clip's")
+    _refuse(config.image, ("pool",), "timm models")
+    _refuse(config.text, ("weights", "width", "layers", "heads", "context_length", "pooling"), "other text towers")
+    from dermis.towers.open_clip import open_clip_two_tower
+
+    name = config.image.name.removeprefix(OPEN_CLIP)
+    two = open_clip_two_tower(name, config.image.weights, config.quick_gelu, config.image.size)
+    if config.embed_dim not in (None, two.embed_dim):
+        raise ValueError(f"{name} has embed_dim {two.embed_dim}, not {config.embed_dim}; leave embed_dim out.")
+    if config.logit_scale_init is not None:
+        nn.init.constant_(two.logit_scale, math.log(config.logit_scale_init))
+    if config.logit_bias_init is not None:
+        two.logit_bias = nn.Parameter(torch.tensor(config.logit_bias_init))
+    for tower, frozen in ((two.image, config.image.freeze), (two.text, config.text.freeze)):
+        if frozen:
+            freeze(tower)
+    return two
+
+
+def _refuse(config: object, names: tuple[str, ...], only: str) -> None:
+    """A setting without effect is an error."""
+    if given := [name for name in names if getattr(config, name) is not None]:
+        raise ValueError(f"{type(config).__name__}: {', '.join(given)} has an effect for {only} only; leave it out.")
