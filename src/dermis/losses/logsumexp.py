@@ -69,20 +69,22 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         row_grad_N, column_grad_M = grad_outputs
+        if row_grad_N is None and column_grad_M is None:
+            return (None,) * 6
         x_ND, y_MD, scale, log_weight_M, row_N, column_M = ctx.saved_tensors
         x_grad_ND, y_grad_MD = torch.zeros_like(x_ND), torch.zeros_like(y_MD)
         for rows in _slices(len(x_ND), ctx.chunk):
             logits_bM = _logits(x_ND, y_MD, scale, ctx.keep, rows)
-            logits_grad_bM = torch.zeros((), dtype=x_ND.dtype, device=x_ND.device)
+            parts = []
             if column_grad_M is not None:
-                logits_grad_bM = (logits_bM - column_M).exp_().mul_(column_grad_M)
+                parts.append((logits_bM - column_M).exp_().mul_(column_grad_M))
             if row_grad_N is not None:
                 if log_weight_M is not None:
                     logits_bM.add_(log_weight_M)
-                softmax_bM = logits_bM.sub_(row_N[rows, None]).exp_()
-                logits_grad_bM = softmax_bM.mul_(row_grad_N[rows, None]).add_(logits_grad_bM)
+                parts.append(logits_bM.sub_(row_N[rows, None]).exp_().mul_(row_grad_N[rows, None]))
+            logits_grad_bM = parts[0] if len(parts) == 1 else parts[0].add_(parts[1])
             x_grad_ND[rows] = logits_grad_bM @ y_MD
             y_grad_MD.addmm_(logits_grad_bM.T, x_ND[rows])
         # d logits_ij / d scale = x_i·y_j, and Σ_j of it weighted is x_i · (row i of x's gradient before scaling)
