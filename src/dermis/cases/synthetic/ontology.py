@@ -17,7 +17,7 @@ CONCEPTS = (
     *("milia_like_cysts", "comedo_like_openings", "leaf_like_areas", "ulceration", "scale", "red_lacunae"),
     *("central_white_patch", "homogeneous_blue"),
 )
-"""concepts that a lesion has or has not; asymmetry, border_irregularity and colour_variegation are scores beside them"""
+"""what a lesion has or has not; asymmetry, border irregularity and colour variegation are scores beside them"""
 
 
 @dataclass(frozen=True, kw_only=True)

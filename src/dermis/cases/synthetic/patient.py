@@ -13,7 +13,7 @@ _MELANIN = {"1": 0.05, "2": 0.16, "3": 0.33, "4": 0.58, "5": 0.98, "6": 1.55}
 
 @dataclass(frozen=True)
 class Patient:
-    """Latent of a person. ``nevus_proneness`` and ``sun_damage`` are in [0, 1]; melanin and blood are optical densities."""
+    """Latent of a person; ``nevus_proneness`` and ``sun_damage`` in [0, 1], melanin and blood as optical densities."""
 
     index: int
     age: int

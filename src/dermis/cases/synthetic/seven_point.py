@@ -1,42 +1,52 @@
-"""The seven-point checklist: classes, weights and score (Argenziano et al. 1998; classes as in Kawahara et al. 2019)."""
+"""The seven-point checklist: weights and score by Argenziano et al. 1998, classes by Kawahara et al. 2019."""
 
 from collections.abc import Mapping
 
 from dermis.registry import unknown
 
-CLASSES: dict[str, tuple[str, ...]] = {
-    "pigment_network": ("absent", "typical", "atypical"),
-    "blue_whitish_veil": ("absent", "present"),
-    "vascular_structures": (
-        *("absent", "arborizing", "comma", "hairpin", "within regression", "wreath"),
-        *("dotted", "linear irregular"),
-    ),
-    "pigmentation": ("absent", "diffuse regular", "localized regular", "diffuse irregular", "localized irregular"),
-    "streaks": ("absent", "regular", "irregular"),
-    "dots_and_globules": ("absent", "regular", "irregular"),
-    "regression_structures": ("absent", "blue areas", "white areas", "combinations"),
+CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
+    "pigment_network": {"absent": ("absent",), "typical": ("typical",), "atypical": ("atypical",)},
+    "blue_whitish_veil": {"absent": ("absent",), "present": ("present",)},
+    "vascular_structures": {
+        "absent": ("absent",),
+        "regular": ("arborizing", "comma", "hairpin", "within regression", "wreath"),
+        "irregular": ("dotted", "linear irregular"),
+    },
+    "pigmentation": {
+        "absent": ("absent",),
+        "regular": ("diffuse regular", "localized regular"),
+        "irregular": ("diffuse irregular", "localized irregular"),
+    },
+    "streaks": {"absent": ("absent",), "regular": ("regular",), "irregular": ("irregular",)},
+    "dots_and_globules": {"absent": ("absent",), "regular": ("regular",), "irregular": ("irregular",)},
+    "regression_structures": {"absent": ("absent",), "present": ("blue areas", "white areas", "combinations")},
 }
-"""criterion -> the classes that Derm7pt annotates"""
+"""criterion -> class of the manifest's ``finding.`` column -> the kinds drawn; as the Derm7pt reader has them"""
 
-WEIGHTS: dict[str, dict[str, int]] = {
-    "pigment_network": {"atypical": 2},
-    "blue_whitish_veil": {"present": 2},
-    "vascular_structures": {"dotted": 2, "linear irregular": 2},
-    "pigmentation": {"diffuse irregular": 1, "localized irregular": 1},
-    "streaks": {"irregular": 1},
-    "dots_and_globules": {"irregular": 1},
-    "regression_structures": {"blue areas": 1, "white areas": 1, "combinations": 1},
+_POINTS = {
+    ("pigment_network", "atypical"): 2,
+    ("blue_whitish_veil", "present"): 2,
+    ("vascular_structures", "irregular"): 2,
+    ("pigmentation", "irregular"): 1,
+    ("streaks", "irregular"): 1,
+    ("dots_and_globules", "irregular"): 1,
+    ("regression_structures", "present"): 1,
 }
-"""criterion -> the classes that score; major criteria 2, minor ones 1"""
+
+
+def class_of(criterion: str, kind: str) -> str:
+    """The class that a kind belongs to: ("vascular_structures", "dotted") -> "irregular".
+
+    Raises ValueError for an unknown criterion or kind.
+    """
+    if criterion not in CLASSES:
+        raise unknown("seven-point criterion", criterion, CLASSES)
+    for name, kinds in CLASSES[criterion].items():
+        if kind == name or kind in kinds:
+            return name
+    raise unknown(f"kind of {criterion}", kind, [k for kinds in CLASSES[criterion].values() for k in kinds])
 
 
 def seven_point_score(findings: Mapping[str, str]) -> int:
-    """0 to 10; 3 or more is suspicious of melanoma. Raises ValueError for an unknown criterion or class."""
-    score = 0
-    for criterion, value in findings.items():
-        if criterion not in CLASSES:
-            raise unknown("seven-point criterion", criterion, CLASSES)
-        if value not in CLASSES[criterion]:
-            raise unknown(f"class of {criterion}", value, CLASSES[criterion])
-        score += WEIGHTS[criterion].get(value, 0)
-    return score
+    """0 to 10 from criterion -> class or kind; 3 and more is suspicious of melanoma. Raises ValueError as above."""
+    return sum(_POINTS.get((criterion, class_of(criterion, kind)), 0) for criterion, kind in findings.items())

@@ -59,11 +59,12 @@ def _trees(place: Place, draws: Draws) -> dict[float, list[np.ndarray]]:
     for _ in range(3):
         angle = place.angle + draws.uniform(-0.8, 0.8)
         shoots.append((0.92 * cos(angle), 0.92 * sin(angle), angle + pi + draws.uniform(-0.4, 0.4), 0.55))
-    for width, paths in widths.items():
+    for paths in widths.values():
         forks = []
         for x, y, heading, length in shoots:
             turns = heading + np.cumsum(0.7 * (draws.uniforms(6) - 0.5))
-            path = np.cumsum(np.stack([np.cos(turns), np.sin(turns)], 1) * (length / 6), axis=0) + (x, y)
+            steps = np.stack([np.cos(turns), np.sin(turns)], 1) * (length / 6)
+            path = np.array([x, y]) + np.cumsum(steps, axis=0)
             paths.append(np.vstack([[x, y], path]))
             for joint, side in ((2, 1), (5, -1), (5, 0.6)):
                 forks.append((*path[joint], float(turns[joint]) + side * draws.uniform(0.4, 0.9), 0.6 * length))

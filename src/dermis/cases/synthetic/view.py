@@ -16,7 +16,7 @@ from dermis.cases.synthetic.shot import Shot
 
 @dataclass(frozen=True)
 class View:
-    """A square picture of ``size`` pixels; ``scale`` is pixels per lesion radius, ``mm`` lesion radii per millimetre."""
+    """A square picture of ``size`` pixels; ``scale``: pixels per lesion radius, ``mm``: lesion radii per millimetre."""
 
     size: int
     scale: float
