@@ -1,8 +1,8 @@
 """Everything that knows about ranks, with ``training``. One process behaves as one rank of one.
 
 A loss over a gathered batch is each rank's share of it: every rank scores its own rows against everybody's, so the mean
-over ranks is the loss of the whole batch, and DDP's mean of gradients is its gradient. For that, the gradient of a
-gathered row is the sum over the ranks that used it.
+over ranks is the loss of the whole batch, and the mean over ranks of the parameters' gradients is its gradient. For
+that, the gradient of a gathered row is the sum over the ranks that used it.
 """
 
 import random
@@ -103,7 +103,7 @@ def gather_ragged(x: Tensor) -> tuple[Tensor, int]:
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch with ``seed`` + rank, so that ranks draw different dropout.
 
-    Weights drawn after this differ between ranks; DDP overwrites them with rank 0's when it wraps the model.
+    Weights drawn after this differ between ranks too; training starts by giving all ranks those of rank 0.
     """
     random.seed(seed + rank())
     np.random.seed((seed + rank()) % 2**32)
