@@ -5,6 +5,7 @@ from math import exp, pi
 
 from dermis.cases.synthetic.diseases import DISEASES
 from dermis.cases.synthetic.draws import Draws
+from dermis.cases.synthetic.mimicry import appearance
 from dermis.cases.synthetic.ontology import CONCEPTS, HISTORY, SITES, Disease
 from dermis.cases.synthetic.patient import Patient, sample_patient
 from dermis.cases.synthetic.seven_point import CLASSES
@@ -13,6 +14,12 @@ from dermis.cases.synthetic.shot import Shot, sample_clinical_shot, sample_dermo
 MOST_LESIONS = 5
 
 _LESION_STREAM, _SHOT_STREAM, _PATIENT_STREAM = 1, 2, 0
+
+COMMON_NEVI = ("Clark nevus", "dermal nevus")
+OF_BODY = ("ulceration", "scale", "homogeneous_blue")
+"""concepts that belong to the body and so show in the photograph as well"""
+FEELS = {"smooth": 0.4, "rough": 0.25, "firm": 0.2, "soft": 0.1, "greasy": 0.05}
+"""what patients say who do not feel much"""
 
 _LOCAL = {
     "pigment_network": (0.3, 0.55, 0.75),
@@ -43,6 +50,10 @@ class Lesion:
     """Latent of a lesion; densities are optical, lengths in lesion radii, scores in [0, 1]."""
 
     disease: str
+    body_of: str
+    """the disease whose body it shows: its own or a mimicked one; history, site and size stay its own"""
+    structures_of: str
+    """the disease whose dermoscopic structures it shows"""
     site: str
     diameter_mm: float
     elevation: str
@@ -117,33 +128,36 @@ def sample_lesion(draws: Draws, patient: Patient) -> Lesion:
     """Draw a lesion of this patient."""
     name = draws.choose(disease_weights(patient))
     d = DISEASES[name]
-    is_nevus = name in ("Clark nevus", "dermal nevus")
     site = draws.choose({s: _SITE_AREA[s] * d.sites.get(s, 1.0) for s in SITES})
     # The patient's signature shapes nevi, not cancers: that is what makes an ugly duckling.
-    melanin = max(0.0, draws.normal(*d.melanin)) * (patient.nevus_melanin if is_nevus else 1.0)
-    asymmetry = draws.score(d.asymmetry, 0.16)
-    irregularity = draws.score(d.irregularity, 0.15)
-    findings = _findings(draws, d, patient.nevus_network if is_nevus else None)
-    concepts = {c: draws.chance(d.concepts.get(c, 0.0)) for c in CONCEPTS}
+    body_of, structures_of = appearance(draws, name)
+    body, structures = DISEASES[body_of], DISEASES[structures_of]
+    melanin = max(0.0, draws.normal(*body.melanin)) * (patient.nevus_melanin if body_of in COMMON_NEVI else 1.0)
+    asymmetry = draws.score(body.asymmetry, 0.2)
+    irregularity = draws.score(body.irregularity, 0.19)
+    findings = _findings(draws, structures, patient.nevus_network if structures_of in COMMON_NEVI else None)
+    concepts = {c: draws.chance((body if c in OF_BODY else structures).concepts.get(c, 0.0)) for c in CONCEPTS}
     return Lesion(
         disease=name,
+        body_of=body_of,
+        structures_of=structures_of,
         site=site,
         diameter_mm=round(min(28.0, max(2.0, d.diameter[0] * exp(draws.normal(0, d.diameter[1])))), 1),
-        elevation=draws.choose(dict(zip(("flat", "palpable", "nodular"), d.elevation, strict=True))),
+        elevation=draws.choose(dict(zip(("flat", "palpable", "nodular"), body.elevation, strict=True))),
         melanin=round(melanin * (1 + 0.12 * patient.melanin), 4),
-        blood=round(max(0.0, draws.normal(*d.blood)), 4),
-        deep=round(max(0.0, draws.normal(d.deep, 0.25 * d.deep)), 4),
+        blood=round(max(0.0, draws.normal(*body.blood)), 4),
+        deep=round(max(0.0, draws.normal(body.deep, 0.08 + 0.25 * body.deep)), 4),
         asymmetry=round(asymmetry, 3),
         border_irregularity=round(irregularity, 3),
-        colour_variegation=round(draws.score(d.variegation, 0.17), 3),
-        softness=round(d.softness * exp(draws.normal(0, 0.3)), 4),
+        colour_variegation=round(draws.score(body.variegation, 0.2), 3),
+        softness=round(body.softness * exp(draws.normal(0, 0.4)), 4),
         harmonics=_harmonics(draws, asymmetry, irregularity),
         findings=findings,
         concepts=concepts,
         places={name: _place(draws, *spread) for name, spread in _LOCAL.items()},
         history={h: draws.chance(p) for h, p in zip(HISTORY, d.history, strict=True)},
-        months=max(1, round(d.months * exp(draws.normal(0, 0.6)))),
-        feel=draws.choose(d.feel),
+        months=max(1, round(d.months * exp(draws.normal(0, 0.9)))),
+        feel=draws.choose(d.feel if draws.chance(0.75) else FEELS),
         texture=draws.below(2**31),
     )
 

@@ -33,8 +33,8 @@ def paint_skin(layers: Layers, view: View, case: Case, *, relief: float) -> None
         turn = draws.uniform(0, np.pi)
         along = np.float32(np.cos(turn) / mm) * x + np.float32(np.sin(turn) / mm) * y
         ridge = np.cos((2 * np.pi / 1.3) * along + 2.2 * view.sample(fractal(2.2, 2), 40 * mm, shifts[2]))
-        layers.melanin += (0.05 + 0.08 * patient.melanin) * -ridge
-        layers.height += relief * 0.012 * mm * ridge
+        layers.melanin += (0.035 + 0.06 * patient.melanin) * -ridge
+        layers.height += relief * 0.009 * mm * ridge
     else:
         edge = view.sample(cells(0.9, 0), 16 * 1.0 * coarse * mm, shifts[2], stretch=0.7)
         crease = 1 - smoothstep(edge, 0.0, 0.3)
