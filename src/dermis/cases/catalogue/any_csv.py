@@ -1,12 +1,12 @@
 """Any table with one row per picture, by a map from our columns to its own."""
 
-import json
 from collections.abc import Mapping
 
 import pandas as pd
 
 from dermis.cases.catalogue.files import Files
-from dermis.cases.catalogue.labels import sex
+from dermis.cases.catalogue.given_split import SPLIT_NAMES
+from dermis.cases.catalogue.labels import given, named, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import read_table
@@ -68,9 +68,7 @@ def any_csv(
         if value is not None:
             cases[column] = cases[column].fillna(value) if column in cases else value
     for text in (t for t in TEXT_KINDS if t in cases and f"{t}_origin" not in cases):
-        cases[f"{text}_origin"] = cases[text].map(
-            lambda cell: "given" if isinstance(cell, list) or pd.notna(cell) else None
-        )
+        cases[f"{text}_origin"] = given(cases[text])
     unused = [c for c in table if c not in mapped.values()]
     notes = [f"columns not imported: {', '.join(unused)} (map them with columns=)."] if unused else []
     return Reading(cases, notes)
@@ -78,18 +76,14 @@ def any_csv(
 
 def tidy(ours: str, column: pd.Series) -> pd.Series:
     """A column of strings as the manifest wants it under the name ``ours``."""
-    if ours in ("patient.age",) or ours.startswith("concept."):
+    if ours == "patient.age" or ours.startswith("concept."):
         return numbers(column)
     if ours == "patient.sex":
         return sex(column)
     if ours == "skin_tone":
         return column.str.removesuffix(".0")
     if ours == "split":
-        return column.str.casefold().replace(
-            {"val": "valid", "validation": "valid", "training": "train", "testing": "test"}
-        )
-    if ours == "sentences":
-        return column.map(json.loads, na_action="ignore").astype(object).where(column.notna(), None)
+        return named(column, SPLIT_NAMES, "split")
     if (
         ours.startswith(("lesion.", "patient."))
         and pd.to_numeric(column, errors="coerce").notna().eq(column.notna()).all()

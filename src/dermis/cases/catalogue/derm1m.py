@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from dermis.cases.catalogue.files import Files
-from dermis.cases.catalogue.labels import readable, sex
+from dermis.cases.catalogue.labels import given, readable, sex
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import find_table, tables_with
 from dermis.language.sentences import split_sentences
@@ -110,11 +110,6 @@ def years(text: str | None) -> float | None:
     if match is None or match[2] not in ("", *UNITS):
         return None
     return float(match[1]) / UNITS.get(match[2], 1) if match[2] or not str(text).endswith("s") else None
-
-
-def given(texts: pd.Series, how: str = "given") -> pd.Series:
-    """The TEXT_origin column of a text column: ``how`` where there is a text, else null."""
-    return texts.map(lambda text: None if pd.isna(text) else how).astype(object)
 
 
 def several_sentences(text: str | None) -> list[str] | None:

@@ -8,7 +8,11 @@ from dermis.cases.catalogue.table import read_table
 from dermis.cases.columns import SPLITS
 from dermis.registry import unknown
 
-NAMES = {"train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test"}
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+"""what tables and folders call a split -> what the manifest calls it"""
 
 
 def with_split(cases: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -23,14 +27,14 @@ def with_split(cases: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]
         raise ValueError(f"{path} has no column `split`; it has {', '.join(table)}.")
     split = table[columns["split"]].str.casefold()
     for name in split.dropna().unique():
-        if name not in NAMES:
-            raise unknown(f"split in {path.name}", name, NAMES)
+        if name not in SPLIT_NAMES:
+            raise unknown(f"split in {path.name}", name, SPLIT_NAMES)
     ids = cases["case_id"].map(_stem)
     names = {c: table[c].dropna().map(_stem) for c in table if c != columns["split"]}
     best = max(names, key=lambda c: int(ids.isin(names[c]).sum()))
     if not ids.isin(names[best]).any():
         raise ValueError(f"{path} knows none of the cases: its ids look like {table.iloc[0].to_dict()}.")
-    by_id = split.map(NAMES).groupby(names[best]).first()
+    by_id = split.map(SPLIT_NAMES).groupby(names[best]).first()
     cases = cases.assign(split=ids.map(by_id).astype(object))
     without = int(cases["split"].isna().sum())
     elsewhere = len(table) - int(names[best].isin(ids).sum())

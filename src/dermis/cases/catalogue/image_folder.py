@@ -3,12 +3,8 @@
 import pandas as pd
 
 from dermis.cases.catalogue.files import Files
+from dermis.cases.catalogue.given_split import SPLIT_NAMES
 from dermis.cases.catalogue.reader import Reading, reader
-
-SPLIT_FOLDERS = {
-    "train": "train", "training": "train", "val": "valid", "valid": "valid", "validation": "valid", "test": "test",
-    "testing": "test",
-}  # fmt: skip
 
 
 @reader("folder")
@@ -38,11 +34,11 @@ def image_folder(
         raise ValueError(f"there are no pictures under {files.root}.")
     folders = [path.replace("!/", "/").split("/")[:-1] for path in files.pictures]
     while all(len(parts) > 1 for parts in folders) and len({parts[0] for parts in folders}) == 1:
-        if folders[0][0].casefold() in SPLIT_FOLDERS:
+        if folders[0][0].casefold() in SPLIT_NAMES:
             break
         folders = [parts[1:] for parts in folders]
-    has_splits = all(parts and parts[0].casefold() in SPLIT_FOLDERS for parts in folders)
-    splits = [SPLIT_FOLDERS[parts[0].casefold()] if has_splits else None for parts in folders]
+    has_splits = all(parts and parts[0].casefold() in SPLIT_NAMES for parts in folders)
+    splits = [SPLIT_NAMES[parts[0].casefold()] if has_splits else None for parts in folders]
     classes = [parts[1:] if has_splits else parts for parts in folders]
     cases = {
         "case_id": files.pictures,

@@ -37,7 +37,7 @@ def isic2019(files: Files, part: str | None = None) -> Reading:
     found too. The test tables have no lesion_id.
     """
     table = find_table(files, METADATA, "ISIC 2019", part)
-    if tables_with(files, LABELS):
+    if tables_with(files, LABELS, part):
         labels = find_table(files, LABELS, "ISIC 2019", part)
         table = table.merge(labels, on="image", how="left", validate="one_to_one")
     lesions = table.get("lesion_id", pd.Series([None] * len(table), dtype=object))

@@ -27,7 +27,7 @@ def isic2024(files: Files, part: str | None = None) -> Reading:
     win.
 
     Columns: diagnosis and finding.malignancy (benign or malignant, from target), patient_id, lesion.localization
-    (anatom_site_general), lesion.clin_size_long_diam_mm, lesion.tbp_tile_type, lesion.tbp_lv_* (30 numbers as they are,
+    (anatom_site_general), lesion.clin_size_long_diam_mm, lesion.tbp_tile_type, lesion.tbp_lv_* (31 numbers as they are,
     2 categories); patient.age, patient.sex.
 
     Counts: 393 malignant of 401,059; age known in 398,261 rows, sex in 389,542, site in 395,303; 259 patients with at

@@ -1,4 +1,4 @@
-"""The tables' codes and their names: diagnoses as the published class lists write them, and sexes."""
+"""The tables' codes and their names: diagnoses as the published class lists write them, sexes, skin types, origins."""
 
 from collections.abc import Mapping
 
@@ -60,3 +60,8 @@ def fitzpatrick(column: pd.Series) -> pd.Series:
     """ "3.0" -> "3"; whatever is not one of the six types -> null."""
     types = numbers(column)
     return types.map(lambda t: str(int(t)) if 1 <= t <= 6 else None, na_action="ignore").astype(object)
+
+
+def given(texts: pd.Series, how: str = "given") -> pd.Series:
+    """The TEXT_origin column of a text column: ``how`` where there is a text, else null."""
+    return texts.map(lambda text: None if pd.isna(text) else how).astype(object)

@@ -4,8 +4,9 @@ import ast
 
 import pandas as pd
 
-from dermis.cases.catalogue.derm1m import SENTINELS, given, origin, who_and_where
+from dermis.cases.catalogue.derm1m import SENTINELS, origin, who_and_where
 from dermis.cases.catalogue.files import Files
+from dermis.cases.catalogue.labels import given
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import find_table
 

@@ -6,7 +6,7 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import ISIC_CLASSES, one_hot, readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table, tables_with
+from dermis.cases.catalogue.table import by_id, find_table, tables_with
 
 CLASSES = {
     **{code: ISIC_CLASSES[code] for code in ("AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC")},
@@ -48,7 +48,7 @@ def milk10k(files: Files, part: str | None = None, fine: bool = False) -> Readin
     table = find_table(files, ROW, "MILK10k", part)
     folder = "MILK10k_Test_Input" if part == "test" else "MILK10k_Training_Input"
     dermoscopic = table["image_type"].str.casefold().str.startswith("dermoscop").fillna(False).astype(bool)
-    by_lesion = [t.set_index("lesion_id", verify_integrity=True) for t in (table[~dermoscopic], table[dermoscopic])]
+    by_lesion = [by_id(t, "lesion_id", "MILK10k") for t in (table[~dermoscopic], table[dermoscopic])]
     clinical, dermoscopy = by_lesion[0], by_lesion[1].reindex(by_lesion[0].index)
     lesions = clinical.index.to_series()
     concepts = [c for c in table if c.startswith("MONET_")]
@@ -78,9 +78,9 @@ def milk10k(files: Files, part: str | None = None, fine: bool = False) -> Readin
 def diagnoses(files: Files, clinical: pd.DataFrame, fine: bool) -> pd.Series | None:
     """The diagnosis per lesion, or None where the label tables are not there or speak of other lesions."""
     if fine:
-        supplement = find_table(files, ("isic_id", "diagnosis_full"), "MILK10k").set_index("isic_id")
+        supplement = by_id(find_table(files, ("isic_id", "diagnosis_full"), "MILK10k"), "isic_id", "MILK10k")
         return clinical["isic_id"].map(supplement["diagnosis_full"]).str.casefold()
     if not tables_with(files, ("lesion_id", "SCCKA")):
         return None
-    labels = find_table(files, ("lesion_id", "SCCKA"), "MILK10k").set_index("lesion_id", verify_integrity=True)
+    labels = by_id(find_table(files, ("lesion_id", "SCCKA"), "MILK10k"), "lesion_id", "MILK10k")
     return one_hot(labels.reindex(clinical.index), CLASSES)

@@ -12,17 +12,18 @@ One section per reader, and each is the docstring of that reader; `dermis list d
 
 What holds for all of them:
 
-- A data set is read as it was downloaded: zip and HDF5 files stay packed, releases may be nested, pictures may be spread
-  over part folders, names and extensions may differ in case. Tables are known by their header, not by their name; .csv, .tab
-  and .tsv in UTF-8 (with or without byte-order mark) or Windows-1252, and .xlsx where openpyxl is installed.
-- Every row of the table becomes a case, also when its picture is not on disk: the path is then where the picture would
-  lie, and a note says how many there are. `missing=drop` leaves those cases out, and a note says how many.
-- `split=TABLE` takes a published split: any table with a column `split` and a column of picture names. If it tears a
-  patient or a lesion apart, a note says so.
-- What tables write where they know nothing ("unknown", "UNK", "No visual concepts", -1, ...) is null. Columns that tell how
-  the label was found (dx_type, biopsed, diagnosis_confirm_type) are never imported.
-- The anatomical site is `lesion.localization` in every set, age is `patient.age` in years, sex `patient.sex` (male, female).
-  Diagnoses carry the names of the published class lists.
+- A data set is read as it was downloaded: zip and HDF5 files stay packed, releases may be nested, pictures may be
+  spread over part folders, names and extensions may differ in case. Tables are known by their header, not by their
+  name; .csv, .tab and .tsv in UTF-8 (with or without byte-order mark) or Windows-1252, and .xlsx where openpyxl is
+  installed.
+- Every row of the table becomes a case, also when its picture is not on disk: the path is then where the picture
+  would lie, and a note says how many there are. `missing=drop` leaves those cases out, and a note says how many.
+- `split=TABLE` takes a published split: any table with a column `split` and a column of picture names. If it tears
+  a patient or a lesion apart, a note says so.
+- What tables write where they know nothing ("unknown", "UNK", "No visual concepts", -1, ...) is null. Columns that
+  tell how the label was found (dx_type, biopsed, diagnosis_confirm_type) are never imported.
+- The anatomical site is `lesion.localization` in every set, age is `patient.age` in years, sex `patient.sex` (male,
+  female). Diagnoses carry the names of the published class lists.
 """
 
 

@@ -57,9 +57,9 @@ def find_table(
     """
     if part not in (None, *PARTS):
         raise unknown("part", part, PARTS)
-    headers = {path: _header(path) for path in files.tables if (part or "") in path.name.casefold()}
-    fitting = [p for p, header in headers.items() if {c.casefold() for c in columns} <= set(header)]
+    fitting = tables_with(files, columns, part)
     if not fitting:
+        headers = {path: _header(path) for path in _of_part(files, part)}
         raise ValueError(_nearest_table(headers, columns, what, files.root))
     chosen = min(
         fitting,
@@ -70,10 +70,21 @@ def find_table(
     return table.rename(columns={c: asked[c.casefold()] for c in table.columns if c.casefold() in asked})
 
 
-def tables_with(files: Files, columns: tuple[str, ...]) -> list[Path]:
-    """The tables whose header has all of ``columns``."""
+def tables_with(files: Files, columns: tuple[str, ...], part: str | None = None) -> list[Path]:
+    """The tables (of ``part``, if given) whose header has all of ``columns``."""
     wanted = {c.casefold() for c in columns}
-    return [path for path in files.tables if wanted <= set(_header(path))]
+    return [path for path in _of_part(files, part) if wanted <= set(_header(path))]
+
+
+def by_id(table: pd.DataFrame, column: str, what: str) -> pd.DataFrame:
+    """``table`` indexed by ``column``; raises ValueError if one of its values occurs twice."""
+    if (twice := table[column].duplicated()).any():
+        raise ValueError(f"{what}: {column} {table[column][twice].iloc[0]!r} occurs more than once.")
+    return table.set_index(column)
+
+
+def _of_part(files: Files, part: str | None) -> list[Path]:
+    return [path for path in files.tables if (part or "") in path.name.casefold()]
 
 
 def _header(path: Path) -> list[str]:
