@@ -133,7 +133,7 @@ class Manifest:
             wrong.append("the manifest has no cases.")
         if not wrong:
             table, categories = schema.conform(table.reset_index(drop=True), categories or {})
-            wrong = schema.complaints(table, categories)
+            wrong = [complaint.sentence for complaint in schema.complaints(table, categories)]
         if wrong:
             raise ValueError("\n".join(wrong))
         return cls(table, Path(root), categories)

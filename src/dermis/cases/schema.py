@@ -7,6 +7,7 @@ Text columns hold strings or null, ``sentences`` lists of strings, ``concept.*``
 import ast
 import json
 from difflib import get_close_matches
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,14 +76,25 @@ def infer_numbers(table: pd.DataFrame, categories: dict[str, list[str]]) -> pd.D
     return table
 
 
-def complaints(table: pd.DataFrame, categories: dict[str, list[str]]) -> list[str]:
-    """What breaks the contract, a sentence for each column and rule; empty if nothing does."""
+class Complaint(NamedTuple):
+    """``count`` values of ``column`` break a rule of the contract."""
+
+    column: str
+    count: int
+    sentence: str
+
+
+def complaints(table: pd.DataFrame, categories: dict[str, list[str]]) -> list[Complaint]:
+    """What breaks the contract, one for each column and rule; empty if nothing does."""
     try:
         schema(table, categories).validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
         broken = cases.groupby(["column", "check"], sort=False, dropna=False)
-        return [_sentence(table, str(column), str(check), rows) for (column, check), rows in broken]
+        return [
+            Complaint(str(column), len(rows), _sentence(table, str(column), str(check), rows))
+            for (column, check), rows in broken
+        ]
     return []
 
 

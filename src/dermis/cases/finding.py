@@ -1,0 +1,38 @@
+"""What a check has to say, and how it is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+LEVELS = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found in a manifest.
+
+    An error makes results wrong (a leak) or training stop (a missing file); a warning wants a decision; a note is worth
+    knowing. ``count`` says of how many ids, cells, pictures or pairs the ``sentence`` speaks; ``examples`` are a few.
+    """
+
+    level: Literal["error", "warning", "note"]
+    rule: str
+    column: str | None
+    count: int
+    sentence: str
+    examples: tuple[str, ...] = ()
+
+
+def report_lines(findings: Sequence[Finding]) -> list[str]:
+    """Plain text, a line for each finding with its examples below, and a last line that counts."""
+    lines = []
+    for finding in sorted(findings, key=lambda finding: LEVELS.index(finding.level)):
+        lines.append(f"{finding.level:8}{finding.sentence} [{finding.rule}]")
+        lines += [f"        - {example}" for example in finding.examples]
+    counts = [(level, sum(finding.level == level for finding in findings)) for level in LEVELS]
+    return [*lines, ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counts) + "."]
+
+
+def exit_status(findings: Sequence[Finding]) -> int:
+    """1 if there is an error among the findings, else 0."""
+    return int(any(finding.level == "error" for finding in findings))
