@@ -1,0 +1,5 @@
+"""A trained thing as a folder: save, load, card, embedding of pictures; open_clip's layout for two towers."""
+
+from dermis.model.folder import load, save
+
+__all__ = ["load", "save"]

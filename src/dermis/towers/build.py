@@ -101,6 +101,7 @@ def build_image_tower(config: ImageTowerConfig, pretrained: bool = True) -> Imag
         load_strictly(
             trunk, {k: v for k, v in weights.items() if not k.startswith(classifier_keys(trunk))}, config.weights
         )
+    tower.config = config
     return freeze(tower) if config.freeze else tower
 
 

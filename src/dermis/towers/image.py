@@ -39,6 +39,7 @@ class ImageTower(nn.Module):
             raise ValueError(f"pool 'map' needs an attention pooling and {name} has none; take 'avg'.")
         trunk.reset_classifier(0, "token" if pool == "token+avg" else pool)
         self.trunk, self.transform, self.pool = trunk, transform, pool
+        self.config: object | None = None  # how to build it again, for saving
         self.dim = trunk.head_hidden_size * (2 if pool == "token+avg" else 1)
 
     def features(self, image_BCHW: Tensor) -> Features:

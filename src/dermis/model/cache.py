@@ -1,0 +1,97 @@
+"""Vectors on disk by picture: what a frozen tower said need not be computed twice.
+
+A cache is a folder of parts, each a safetensors file that appears whole (written under another name, then renamed), so
+an interrupted run keeps what it had. The folder's name stands for the tower: its weights, its layers, its transform.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from dermis.pictures import PictureError
+from dermis.pictures.store import read_bytes
+
+FORMAT = "1"
+"""changes whenever the same tower and picture would give another vector"""
+PART = 2048
+"""pictures in a part: what an interruption can lose"""
+
+
+def tower_key(tower: nn.Module) -> str:
+    """A name for everything of an image tower that its pooled vector depends on."""
+    name = hashlib.blake2b(digest_size=16)
+    facts = (FORMAT, timm.__version__, repr(tower), repr(tower.transform), getattr(tower, "pool", None))
+    name.update(repr(facts).encode())
+    for key, tensor in sorted(tower.state_dict().items()):
+        name.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        name.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return name.hexdigest()
+
+
+def picture_key(root: Path, path: str | None) -> bytes:
+    """A name for a picture: where it lies, and size and time of its file, or its content where the file is elsewhere.
+
+    Empty for a picture that is not there: it is never in a cache.
+    """
+    if not isinstance(path, str):
+        return b""
+    try:
+        file = Path(os.path.abspath(root)) / path.partition("!/")[0]
+        state = file.stat()
+        identity = f"{file}\0{path}\0{state.st_size}\0{state.st_mtime_ns}".encode()
+    except (OSError, ValueError):
+        try:
+            identity = read_bytes(root, path)
+        except PictureError:
+            return b""
+    return hashlib.blake2b(identity, digest_size=16).digest()
+
+
+class VectorCache:
+    """Vectors by 16-byte key in ``folder``; several processes may write to one folder, each its own parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._vectors: dict[bytes, np.ndarray] = {}
+        self._fresh: dict[bytes, np.ndarray] = {}
+        for part in sorted(folder.glob("part-*.safetensors")):
+            try:
+                stored = load_file(part)
+            except (SafetensorError, OSError):
+                part.unlink(missing_ok=True)  # a broken disk; its pictures are embedded again
+                continue
+            self._vectors |= {key.tobytes(): v for key, v in zip(stored["key"], stored["vector"], strict=True)}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._vectors
+
+    def get(self, keys: Sequence[bytes], dim: int) -> np.ndarray:
+        """Float32 (len(keys), dim); every key must be there."""
+        return np.stack([self._vectors[key] for key in keys]) if keys else np.empty((0, dim), np.float32)
+
+    def add(self, keys: Sequence[bytes], vector_ND: np.ndarray) -> None:
+        """Keep these too; on disk once there are enough for a part."""
+        self._fresh |= {key: vector for key, vector in zip(keys, vector_ND, strict=True) if key}
+        if len(self._fresh) >= PART:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not on disk yet."""
+        if not self._fresh:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"part-{time.time_ns()}-{os.getpid()}.safetensors"
+        scratch = part.with_name(f".{part.name}")
+        keys = np.stack([np.frombuffer(key, np.uint8) for key in self._fresh])
+        save_file({"key": keys, "vector": np.stack(list(self._fresh.values()))}, scratch)
+        scratch.rename(part)
+        self._vectors |= self._fresh
+        self._fresh = {}

@@ -1,0 +1,144 @@
+"""Save and load a model as a folder: weights, what to build, card, recipe and report. Nothing in it is executable.
+
+``model.safetensors`` and ``dermis.json`` make a model; ``open_clip_config.json`` lies beside them where stock open_clip
+can load the folder too (``open_clip_layout``). A transformers text tower keeps its settings and tokenizer in ``text/``.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import dermis
+from dermis.model import open_clip_layout
+from dermis.model.card import Card, render
+from dermis.recipe import build, to_mapping, write_yaml
+from dermis.towers.build import HF, ImageTowerConfig, TwoTowerConfig, build_image_tower, build_two_tower
+from dermis.towers.hf_text import HFTextTower
+from dermis.towers.image import ImageTower
+from dermis.towers.open_clip import OpenClipSettings, OpenClipTokenizer, open_clip_two_tower
+from dermis.towers.two_tower import TwoTower
+from dermis.towers.weights import FOLDER, HUB, load_strictly, read_weights
+
+FORMAT = 1
+WEIGHTS, SETTINGS, OPEN_CLIP = "model.safetensors", "dermis.json", "open_clip_config.json"
+
+
+def save(
+    folder: Path | str,
+    model: nn.Module,
+    *,
+    recipe: object | None = None,
+    card: Card | None = None,
+    report: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``model``, a ``TwoTower`` or an ``ImageTower``, as a folder that appears whole; returns the folder.
+
+    ``recipe``: the dataclass instance of the run. ``report``: what the evaluation wrote. Replaces a model that is there
+    already; raises ValueError if something else is, or if the model does not know how it was built.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
+        raise ValueError(f"{folder} holds something that is not a dermis model; choose another folder.")
+    scratch = folder.with_name(f".writing-{folder.name}-{os.getpid()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        _write(scratch, model)
+        if recipe is not None:
+            write_yaml(recipe, scratch / "recipe.yaml")
+        if report is not None:
+            (scratch / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+        text = render(model, card or Card(), folder.name, recipe, report)
+        (scratch / "README.md").write_text(text, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _write(folder: Path, model: nn.Module) -> None:
+    settings: dict[str, Any] = {"format": FORMAT, "dermis": dermis.__version__}
+    tensors = model.state_dict()
+    if isinstance(model, TwoTower) and isinstance(model.config, OpenClipSettings):
+        settings |= {"kind": "open_clip"}
+    elif isinstance(model, TwoTower) and isinstance(model.config, TwoTowerConfig):
+        settings |= {"kind": "two_tower", "config": to_mapping(_without_sources(model.config))}
+    elif isinstance(model, ImageTower) and isinstance(model.config, ImageTowerConfig):
+        settings |= {"kind": "image_tower", "config": to_mapping(dataclasses.replace(model.config, weights=None))}
+    else:
+        raise ValueError(
+            f"{type(model).__name__} does not say how to build it again (`config`); towers made by "
+            "dermis.towers.build do."
+        )
+    settings["names"] = "dermis"
+    if open_clip_layout.why_not(model) is None:
+        settings["names"] = "open_clip"
+        tensors = open_clip_layout.to_open_clip(model)
+        (folder / OPEN_CLIP).write_text(json.dumps(open_clip_layout.settings_of(model), indent=2), encoding="utf-8")
+    if isinstance(model, TwoTower) and isinstance(model.text, HFTextTower):
+        model.text.write(folder / "text")
+    if isinstance(model, TwoTower) and isinstance(model.text.tokenizer, OpenClipTokenizer):
+        tokenizer = model.text.tokenizer.tokenizer
+        if hasattr(tokenizer, "save_pretrained"):
+            tokenizer.save_pretrained(folder)
+    save_file(open_clip_layout.contiguous(tensors), folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def _without_sources(config: TwoTowerConfig) -> TwoTowerConfig:
+    """Where weights came from is the recipe's business; here they are all in one file."""
+    text = dataclasses.replace(config.text, weights=None)
+    if text.name.startswith(HF):
+        text = dataclasses.replace(text, name=HF + "text")
+    return dataclasses.replace(config, image=dataclasses.replace(config.image, weights=None), text=text)
+
+
+def load(source: Path | str, device: torch.device | str = "cpu") -> nn.Module:
+    """The model of a folder, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``, in evaluation mode.
+
+    The folder is one that ``save`` wrote or stock open_clip's (open_clip_config.json and weights). Raises ValueError,
+    with a sentence, if it is neither or if its weights do not fit.
+    """
+    folder = _folder(str(source))
+    if not (folder / SETTINGS).is_file():
+        if not (folder / OPEN_CLIP).is_file():
+            raise ValueError(f"{folder} is no model folder: it has neither {SETTINGS} nor {OPEN_CLIP}.")
+        return open_clip_two_tower(f"{FOLDER}{folder}").to(device).eval()
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    if settings.get("format", 0) > FORMAT:
+        raise ValueError(f"{folder} was written by dermis {settings.get('dermis')}, which is newer; upgrade dermis.")
+    if settings["kind"] == "open_clip":
+        return open_clip_two_tower(f"{FOLDER}{folder}").to(device).eval()
+    tensors = read_weights(str(folder / WEIGHTS))
+    if settings["kind"] == "image_tower":
+        model = build_image_tower(build(ImageTowerConfig, settings["config"], SETTINGS), pretrained=False)
+    else:
+        config = build(TwoTowerConfig, settings["config"], SETTINGS)
+        if config.text.name.startswith(HF):
+            config.text.name = f"{HF}{folder / config.text.name.removeprefix(HF)}"
+        model = build_two_tower(config, pretrained=False)
+        if settings["names"] == "open_clip":
+            tensors = open_clip_layout.from_open_clip(model, tensors)
+    load_strictly(model, tensors, str(folder))
+    return model.to(device).eval()
+
+
+def _folder(source: str) -> Path:
+    if source.startswith(HUB):
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.json", "*.safetensors", "*.txt", "*.md", "*.yaml", "*.model"]
+        return Path(snapshot_download(source.removeprefix(HUB), allow_patterns=patterns))
+    folder = Path(source.removeprefix(FOLDER))
+    if not folder.is_dir():
+        raise ValueError(f"no folder at {folder}: give a model folder, local-dir:FOLDER or hf-hub:ORG/REPO.")
+    return folder

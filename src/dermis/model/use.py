@@ -1,0 +1,82 @@
+"""One picture, a few lines: encode pictures and texts, and say which of some names fits a picture best."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from dermis.model.look import evaluating, evaluation_view
+from dermis.pictures.store import read_bytes
+from dermis.towers.two_tower import TwoTower
+
+Picture = str | Path | Image.Image | np.ndarray | Tensor
+"""a file; a Pillow picture; RGB uint8 (H, W, 3); or a view that the tower's transform has made, float (3, H, W)"""
+TEMPLATE = "This is a skin image of {}."
+
+
+def view_of(picture: Picture, model: nn.Module) -> Tensor:
+    """What the model's image tower sees of ``picture``, float32 (3, H, W).
+
+    Raises ValueError (PictureError) for a file that is not there or is no picture, and for arrays of another shape.
+    """
+    transform = (model.image if isinstance(model, TwoTower) else model).transform
+    if isinstance(picture, Tensor):
+        if not picture.is_floating_point() or picture.ndim != 3 or picture.shape[0] != 3:
+            raise ValueError(f"a tensor must be a normalised view, float (3, H, W); got {tuple(picture.shape)}.")
+        return picture.float()
+    if isinstance(picture, str | Path):
+        path = Path(picture).expanduser()
+        return torch.from_numpy(evaluation_view(read_bytes(path.parent, path.name), transform))
+    if isinstance(picture, Image.Image):
+        picture = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        shown = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise ValueError(f"a picture is a file, a Pillow picture or a uint8 array (H, W, 3); got {shown}.")
+    return torch.from_numpy(evaluation_view(picture, transform))
+
+
+def encode_pictures(
+    model: nn.Module, pictures: Sequence[Picture], *, normalize: bool = True, batch_size: int = 32
+) -> np.ndarray:
+    """Embeddings (N, E) float32 of pictures; of an image tower alone, its pooled vectors (N, D)."""
+    device, rows = next(model.parameters()).device, []
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(pictures), batch_size):
+            views = [view_of(picture, model) for picture in pictures[start : start + batch_size]]
+            view_BCHW = torch.stack(views).to(device)
+            two = isinstance(model, TwoTower)
+            row_BE = model.encode_image(view_BCHW) if two else model.features(view_BCHW).pooled_BD
+            rows.append(nn.functional.normalize(row_BE, dim=-1) if normalize else row_BE)
+    return torch.cat(rows).float().cpu().numpy()
+
+
+def encode_texts(model: TwoTower, texts: Sequence[str], *, normalize: bool = True, batch_size: int = 256) -> np.ndarray:
+    """Embeddings (N, E) float32 of texts."""
+    device, rows = model.logit_scale.device, []
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            ids = model.text.tokenizer(list(texts[start : start + batch_size]))
+            tokens = torch.tensor([token for text in ids for token in text], device=device)
+            offsets = torch.tensor([0, *map(len, ids)], device=device).cumsum(0)
+            rows.append(model.encode_text(tokens, offsets, normalize))
+    return torch.cat(rows).float().cpu().numpy()
+
+
+def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: str = TEMPLATE) -> dict[str, float]:
+    """Each name's probability for one picture, the likeliest first: softmax of the scaled cosines with
+    ``template`` filled with each name (Radford et al. 2021, Section 3.1.2).
+
+    The probabilities compare the given names with each other only. Raises ValueError for no names, or a template
+    without {}.
+    """
+    if not names:
+        raise ValueError("give at least one name, such as ['melanoma', 'nevus'].")
+    if template.count("{}") != 1:
+        raise ValueError(f"template {template!r} must hold {{}} exactly once, in the place of the name.")
+    text_CE = encode_texts(model, [template.replace("{}", name) for name in names])
+    cosine_C = (encode_pictures(model, [picture]) @ text_CE.T)[0]
+    odds_C = torch.softmax(torch.from_numpy(cosine_C).double() * model.logit_scale.exp().item(), dim=0).tolist()
+    return dict(sorted(zip(names, odds_C, strict=True), key=lambda pair: -pair[1]))
