@@ -45,8 +45,8 @@ class Narrator:
     """A row of the manifest and random numbers -> one caption; the same row tells differently each time.
 
     ``fields``: the columns that may be told, and no others; ``drop``: the probability that a field is left out, each
-    for itself; ``keep``: fields that are never left out; ``templates``: wordings (``wording.fill``) instead of the
-    built-in ones.
+    for itself; ``keep``: fields that are never left out (the diagnosis, if it is among them); ``templates``: wordings
+    (``wording.fill``) instead of the built-in ones.
 
     Raises ValueError for a field that cannot be told, for a proxy of the label (dx_type, …), for a ``drop`` outside 0
     to 1, or for a wording with a wrong slot.
@@ -56,7 +56,7 @@ class Narrator:
         self,
         fields: Sequence[str] = FIELDS,
         drop: float = 0.0,
-        keep: Sequence[str] = ("diagnosis",),
+        keep: Sequence[str] | None = None,
         templates: Sequence[str] | None = None,
     ) -> None:
         for name in fields:
@@ -66,9 +66,12 @@ class Narrator:
                 )
             if name not in narratable():
                 raise unknown("field to narrate", name, narratable())
+        if wrong := [name for name in keep or () if name not in fields]:
+            raise ValueError(f"keep={wrong[0]!r} is not among the fields that are told: {', '.join(fields)}.")
         if not 0 <= drop <= 1:
             raise ValueError(f"drop={drop} should be a probability, 0 to 1.")
-        self.fields, self.drop, self.keep = tuple(fields), drop, tuple(keep)
+        self.fields, self.drop = tuple(fields), drop
+        self.keep = tuple(keep) if keep is not None else tuple({"diagnosis"} & set(fields))
         self.wordings = tuple(templates) if templates is not None else wordings()
         if not self.wordings:
             raise ValueError("a narrator needs at least one wording.")
@@ -121,6 +124,7 @@ def narrate(
     epoch: int = 0,
     drop: float = 0.0,
     fields: Sequence[str] = FIELDS,
+    keep: Sequence[str] | None = None,
     templates: Sequence[str] | None = None,
 ) -> M:
     """``manifest`` with a caption for every case that tells something; ``caption_origin`` is "narrated".
@@ -131,7 +135,7 @@ def narrate(
     table = manifest.table
     if not set(fields) & set(table.columns):
         raise ValueError(f"nothing to narrate: the manifest has none of {', '.join(fields)}.")
-    narrator = Narrator(fields, drop, templates=templates)
+    narrator = Narrator(fields, drop, keep, templates)
     empty = pd.Series([None] * len(table), index=table.index, dtype=object)
     captions, origins = (table[c].astype(object) if c in table else empty for c in ("caption", "caption_origin"))
     ours = captions.isna() | (origins == "narrated")

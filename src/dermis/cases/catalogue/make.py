@@ -97,14 +97,14 @@ def _mask(cell: str | None, column: str, length: int) -> list[int]:
 
 def sentences(table: pd.DataFrame, mask: pd.DataFrame) -> pd.Series:
     """Per row the sub-captions that are there, in order, without repetitions and without the caption itself."""
-    captions = table.reindex(columns=["caption", "truncated_caption"])
+    captions = table.reindex(columns=["caption", "truncated_caption"]).to_numpy()
+    texts, told = table[list(SUBCAPTIONS)].to_numpy(), mask.to_numpy() == 1
     lists: list[list[str] | None] = []
-    for row in table.index:
-        seen = {_bare(text) for text in captions.loc[row].dropna()}
+    for row in range(len(table)):
+        seen = {_bare(text) for text in captions[row] if not pd.isna(text)}
         kept: list[str] = []
-        for place, column in enumerate(SUBCAPTIONS):
-            text = table.at[row, column]
-            if mask.at[row, place] == 1 and not pd.isna(text) and _bare(text) not in seen:
+        for text in texts[row][told[row]]:
+            if not pd.isna(text) and _bare(text) not in seen:
                 seen.add(_bare(text))
                 kept.append(text)
         lists.append(kept or None)

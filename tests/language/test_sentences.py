@@ -1,0 +1,24 @@
+"""Splitting sentences."""
+
+import pytest
+
+from dermis.language.sentences import split_sentences
+
+
+@pytest.mark.parametrize("text, sentences", [
+    ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+    ("A plaque of 0.5 mm. It itches.", ["A plaque of 0.5 mm.", "It itches."]),
+    ("Rashes, e.g. Acne. See Fig. 2 by J. Smith.", ["Rashes, e.g. Acne.", "See Fig. 2 by J. Smith."]),
+    ("approx. 3 cm (max. 4). Raised.", ["approx. 3 cm (max. 4).", "Raised."]),
+    ("Diagnosed as psoriasis. treated since.", ["Diagnosed as psoriasis. treated since."]),
+    ("No stop at the end", ["No stop at the end"]),
+    ("左手红斑。伴瘙痒！持续两年", ["左手红斑。", "伴瘙痒！", "持续两年"]),
+    ("  ", []),
+])  # fmt: skip
+def test_sentences(text, sentences):
+    assert split_sentences(text) == sentences
+
+
+def test_nothing_is_lost_but_white_space():
+    text = 'He said "stop." Then... nothing!  (See below.) 5.5 cm; e.g. this.\nNew line.'
+    assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
