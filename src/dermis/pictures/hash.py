@@ -68,7 +68,7 @@ def near_duplicates(hashes: np.ndarray, distance: int) -> np.ndarray:
     if not 0 <= distance <= 16:
         raise ValueError(f"distance {distance!r} must lie in 0 to 16 bits: beyond, hashes agree by chance.")
     hashes = np.asarray(hashes, dtype=np.uint64)
-    columns = hashes.reshape(len(hashes), -1).T
+    columns = np.atleast_2d(hashes.T)
     found = [np.empty((0, 2), dtype=np.int64)]
     for mask in _masks(distance):
         order = np.argsort(columns[0] & mask)
