@@ -1,0 +1,117 @@
+"""A model and a manifest in, a report out: protocols, metrics with intervals, subgroups, plots and examples."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from dermis.cases.manifest import Manifest
+from dermis.evaluation.bootstrap import intervals
+from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.measure import measure
+from dermis.evaluation.metrics import confusion_matrix
+from dermis.evaluation.protocols import Scored, classify, retrieve_both
+from dermis.evaluation.report import Entry, Report, Section, entries
+from dermis.evaluation.setting import Cases, Embed, Setting
+
+
+def evaluate(
+    model: Any,
+    manifest: Manifest,
+    config: EvaluationConfig | None = None,
+    *,
+    name: str = "model",
+    dataset: str | None = None,
+    training_texts: Iterable[str] | None = None,
+    embed: Embed | None = None,
+    command: str = "",
+) -> Report:
+    """Run the protocols of ``config`` on one split.
+
+    ``model`` is a two-tower model (docs/design.md), or an image tower where no protocol needs texts. ``training_texts``
+    are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the image tower's pooled
+    vectors and which pictures are readable (default ``dermis.model.embed.embed_pictures``; pass one with a cache to
+    save time). ``dataset`` defaults to the manifest's sources. Raises ValueError for diagnoses that are not among the
+    classes, missing splits and missing columns.
+    """
+    config = config or EvaluationConfig()
+    texts = None if training_texts is None else list(training_texts)
+    setting = Setting(model, manifest, config, embed or _embed_with(model), texts)
+    sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
+    split = manifest.split(config.split)
+    shared = {
+        "model": name,
+        "dataset": dataset or ", ".join(sources) or "cases",
+        "split": config.split,
+        "seed": config.seed,
+        "command": command,
+    }
+    found: list[Entry] = []
+    sections: list[Section] = []
+    for protocol in config.protocols:
+        if protocol == "retrieval":
+            new_entries, new_sections = _retrieval(setting, shared)
+            found, sections = found + new_entries, sections + new_sections
+            continue
+        cases = setting.cases(config.split).diagnosed()
+        for scored in classify(protocol, setting):
+            found += measure(scored, cases, setting.classes, config, shared)
+            pictures = 0 if any(s.examples for s in sections) else config.pictures
+            sections.append(_section(scored, cases, setting.classes, name, pictures, config.seed))
+    return Report(
+        title=f"Evaluation of {name}",
+        dataset=shared["dataset"],
+        split=config.split,
+        cases=len(split),
+        patients=split.groups().nunique(),
+        synthetic=any("synthetic" in s.lower() for s in [*sources, shared["dataset"]]),
+        entries=found,
+        sections=sections,
+        bad_pictures=sorted(setting.bad_pictures),
+        notes=_notes(setting),
+        command=command,
+    )
+
+
+def _embed_with(model: Any) -> Embed:
+    from dermis.model.embed import embed_pictures
+
+    return lambda manifest: embed_pictures(model, manifest)
+
+
+def _retrieval(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    config, found, sections = setting.config, [], []
+    cases, results = retrieve_both(setting)
+    groups = cases.manifest.groups()
+    how = "a duplicate of the right text is an error" if config.diagonal else "equal texts are one answer"
+    about = f"Among {len(groups)} cases by {config.text}; {how}; only queries are resampled."
+    for direction, result in results.items():
+        numbers = intervals(result.metrics, groups, n_boot=config.n_boot, seed=config.seed)
+        found += entries(numbers, protocol=direction, n=len(groups), patients=groups.nunique(), **shared)
+        sections.append(Section(shared["model"], direction, about))
+    return found, sections
+
+
+def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictures: int, seed: int) -> Section:
+    from dermis.evaluation.examples import examples
+    from dermis.evaluation.plots import confusion_plot, reliability_plot, roc_plot
+
+    if scored.scores.ndim == 3:
+        return Section(name, scored.protocol, scored.about, classes)
+    score_NC, label_N = scored.scores, cases.label
+    called_N = score_NC.argmax(axis=1)
+    plots = {
+        "Confusion matrix": confusion_plot(label_N, called_N, classes),
+        "ROC curves, each class against the rest": roc_plot(score_NC, label_N, classes),
+        "Reliability: does 80 % sure mean 80 % right?": reliability_plot(score_NC, label_N),
+    }
+    confusion = confusion_matrix(label_N, called_N, len(classes)).tolist()
+    shown = examples(cases.manifest, score_NC, label_N, classes, pictures, seed) if pictures else []
+    return Section(name, scored.protocol, scored.about, classes, confusion, plots, shown)
+
+
+def _notes(setting: Setting) -> list[str]:
+    cases = setting.cases(setting.config.split)
+    undiagnosed = int((cases.label < 0).sum())
+    notes = [f"{undiagnosed} cases without a diagnosis take part in retrieval only."] if undiagnosed else []
+    if setting.classes:
+        notes.append(f"{len(setting.classes)} classes: {', '.join(setting.classes)}.")
+    return notes

@@ -1,0 +1,132 @@
+"""From a protocol's scores to the report's entries: over all cases, per class, per subgroup.
+
+Shapes: N cases, C classes, R weight vectors (bootstrap draws), S draws of few-shot cases.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dermis.cases.manifest import Manifest
+from dermis.evaluation.bootstrap import Interval, intervals, replicates, summarise
+from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.few_shot import over_seeds
+from dermis.evaluation.metrics import class_counts, classification_metrics, macro_one_vs_one_auroc, undefined_classes
+from dermis.evaluation.protocols import Scored
+from dermis.evaluation.ranking import one_vs_rest
+from dermis.evaluation.report import Entry, entries
+from dermis.evaluation.setting import Cases
+from dermis.evaluation.subgroups import attribute, by_subgroup
+
+
+def measure(
+    scored: Scored, cases: Cases, classes: list[str], config: EvaluationConfig, shared: dict[str, Any]
+) -> Iterator[Entry]:
+    """A protocol's entries; ``shared`` is what all entries say (model, dataset, split, seed, command).
+
+    Few-shot scores (S, N, C) give means over the draws and no tables per class or subgroup.
+    """
+    groups, label_N = cases.manifest.groups(), cases.label
+    boot = {"n_boot": config.n_boot, "seed": config.seed}
+    common = shared | {"protocol": scored.protocol}
+    size = {"n": len(label_N), "patients": groups.nunique()}
+    if scored.scores.ndim == 3:
+        yield from entries(_over_draws(scored.scores, label_N, groups, classes, config), **size, **common)
+        return
+    score_NC = scored.scores
+    overall = intervals(
+        lambda w: _metrics(score_NC, label_N, w, classes, config, scored.one_vs_one), groups, centred=("ECE",), **boot
+    )
+    missing = undefined_classes(label_N, score_NC.argmax(axis=1), classes)
+    for entry_metric, interval in overall.items():
+        notes = _missing_note(entry_metric, missing, config.undefined)
+        yield from entries({entry_metric: interval}, notes=notes, **size, **common)
+    per_class = intervals(lambda w: _per_class(score_NC, label_N, w, classes), groups, **boot)
+    for key, interval in per_class.items():
+        metric, _, class_name = key.partition(": ")
+        of_class = label_N == classes.index(class_name)
+        yield from entries(
+            {metric: interval},
+            class_name=class_name,
+            notes=scored.class_notes.get(class_name, ""),
+            n=int(of_class.sum()),
+            patients=groups[of_class].nunique(),
+            **common,
+        )
+    for column in config.subgroups:
+        if column in cases.manifest and cases.manifest.table[column].nunique() > 1:
+            yield from _by_group(score_NC, label_N, cases.manifest, column, boot, common)
+
+
+def _metrics(
+    score_NC: np.ndarray,
+    label_N: np.ndarray,
+    weight_RN: np.ndarray,
+    classes: list[str],
+    config: EvaluationConfig,
+    one_vs_one: bool,
+) -> dict[str, np.ndarray]:
+    positive = None if config.positive is None else classes.index(config.positive)
+    top = tuple(k for k in config.top if k < len(classes))
+    values = classification_metrics(
+        score_NC, label_N, weight_RN, top=top, positive=positive, undefined=config.undefined
+    )
+    if one_vs_one:
+        values["macro AUROC (one vs one)"] = macro_one_vs_one_auroc(
+            score_NC, label_N, weight_RN, undefined=config.undefined
+        )
+    return values
+
+
+def _over_draws(
+    score_SNC: np.ndarray, label_N: np.ndarray, groups: pd.Series, classes: list[str], config: EvaluationConfig
+) -> dict[str, Interval]:
+    def per_draw(weight_RN: np.ndarray) -> dict[str, np.ndarray]:
+        values = [_metrics(score_NC, label_N, weight_RN, classes, config, False) for score_NC in score_SNC]
+        return {metric: np.stack([v[metric] for v in values], axis=1) for metric in values[0]}
+
+    values = per_draw(np.ones((1, len(label_N))))
+    drawn = replicates(per_draw, groups, n_boot=config.n_boot, seed=config.seed)
+    return {
+        metric: summarise(float(value[0].mean()), over_seeds(drawn[metric], config.seed), centre=metric == "ECE")
+        for metric, value in values.items()
+    }
+
+
+def _per_class(
+    score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray, classes: list[str]
+) -> dict[str, np.ndarray]:
+    counts = class_counts(label_N, score_NC.argmax(axis=1), len(classes), weight_RN)
+    tables = {
+        "recall": counts.recall(),
+        "precision": counts.precision(),
+        "AUROC": one_vs_rest(score_NC, label_N, weight_RN)[0],
+    }
+    return {f"{metric}: {name}": value[:, c] for metric, value in tables.items() for c, name in enumerate(classes)}
+
+
+def _by_group(
+    score_NC: np.ndarray, label_N: np.ndarray, manifest: Manifest, column: str, boot: dict, common: dict
+) -> Iterator[Entry]:
+    groups, gaps = by_subgroup(score_NC, label_N, attribute(manifest, column), manifest.groups(), name=column, **boot)
+    for group in groups:
+        size = {"n": group.cases, "patients": group.patients}
+        yield from entries(group.metrics, subgroup=f"{column} = {group.name}", **size, **common)
+    for gap in gaps:
+        size = {"n": gap.cases, "patients": gap.patients}
+        subgroup = f"{column}: {gap.best} minus {gap.worst}"
+        yield from entries({gap.metric: gap.difference}, subgroup=subgroup, notes="best minus worst", **size, **common)
+
+
+def _missing_note(metric: str, missing: dict[str, list[str]], undefined: str) -> str:
+    if not metric.startswith(("macro", "balanced")):
+        return ""
+    kind = "unused" if metric == "macro precision" else "absent"
+    if not missing[kind]:
+        return ""
+    what = "counted as 0" if undefined == "zero" else "left out"
+    why = "never predicted" if kind == "unused" else "without cases"
+    shown = ", ".join(missing[kind][:5]) + (" …" if len(missing[kind]) > 5 else "")
+    return f"{len(missing[kind])} classes {why} {what}: {shown}"

@@ -1,0 +1,188 @@
+"""What an evaluation found: entries with their protocol, n and interval, written as JSON, Markdown and HTML."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from dermis.evaluation.bootstrap import Interval
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One number with everything needed to believe it; NaN (null in JSON) where it is undefined."""
+
+    protocol: str
+    metric: str
+    value: float
+    low: float
+    """lower end of the 95 % interval (patient bootstrap)"""
+    high: float
+    n: int
+    """cases (queries, for retrieval)"""
+    patients: int
+    """groups that the bootstrap drew: patients, else lesions, else cases"""
+    model: str
+    dataset: str
+    split: str
+    seed: int
+    command: str = ""
+    subgroup: str = ""
+    """"patient.sex = female"; empty: everybody"""
+    class_name: str = ""
+    """of numbers about one class; empty: all classes"""
+    notes: str = ""
+
+    def text(self) -> str:
+        """``0.920 [0.906, 0.933]``"""
+        if math.isnan(self.value):
+            return "undefined"
+        if math.isnan(self.low):
+            return _number(self.value)
+        return f"{_number(self.value)} [{_number(self.low)}, {_number(self.high)}]"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture as the model saw it: its case, what it is, what it was called with which probability, and a JPEG."""
+
+    case_id: str
+    truth: str
+    called: str
+    score: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one protocol adds beside its entries: classes, confusion counts, plots (title -> SVG), example pictures."""
+
+    model: str
+    protocol: str
+    about: str
+    classes: list[str] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+    plots: dict[str, str] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation, or several models beside each other (``beside``)."""
+
+    title: str
+    dataset: str
+    split: str
+    cases: int
+    patients: int
+    synthetic: bool
+    entries: list[Entry]
+    sections: list[Section]
+    bad_pictures: list[str] = field(default_factory=list)
+    """case ids whose pictures could not be read; they are in no number"""
+    notes: list[str] = field(default_factory=list)
+    command: str = ""
+
+    def value(self, protocol: str, metric: str, *, model: str | None = None) -> Entry:
+        """The entry over everybody and all classes; raises ValueError if there is none, or more than one model."""
+        found = [
+            e
+            for e in self.entries
+            if (e.protocol, e.metric, e.subgroup, e.class_name) == (protocol, metric, "", "")
+            and model in (None, e.model)
+        ]
+        if len(found) != 1:
+            have = sorted({f"{e.protocol}: {e.metric} ({e.model})" for e in self.entries if not e.subgroup})
+            raise ValueError(f"{len(found)} entries for {protocol}: {metric}; the report has {'; '.join(have)}.")
+        return found[0]
+
+    def beside(self, other: "Report") -> "Report":
+        """This report with another model's entries and sections added; both must be about the same split."""
+        mine, theirs = (self.dataset, self.split, self.cases), (other.dataset, other.split, other.cases)
+        if mine != theirs:
+            raise ValueError(f"the reports are about different cases: {mine} and {theirs}.")
+        if both := {e.model for e in self.entries} & {e.model for e in other.entries}:
+            raise ValueError(f"both reports call a model {both.pop()!r}; give them different names.")
+        return replace(
+            self,
+            entries=self.entries + other.entries,
+            sections=self.sections + other.sections,
+            bad_pictures=sorted({*self.bad_pictures, *other.bad_pictures}),
+            notes=list(dict.fromkeys(self.notes + other.notes)),
+        )
+
+    def write(self, folder: Path | str) -> Path:
+        """Write report.json, report.md and report.html (self-contained) into ``folder``; returns the HTML's path."""
+        from dermis.evaluation.report_html import html
+        from dermis.evaluation.report_markdown import markdown
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(self.json(), encoding="utf-8")
+        (folder / "report.md").write_text(markdown(self), encoding="utf-8")
+        (folder / "report.html").write_text(html(self), encoding="utf-8")
+        return folder / "report.html"
+
+    def json(self) -> str:
+        """Numbers, classes and confusion counts; plots and pictures are in the HTML only."""
+        content = {"version": 1} | {
+            name: getattr(self, name)
+            for name in (
+                "title",
+                "dataset",
+                "split",
+                "cases",
+                "patients",
+                "synthetic",
+                "command",
+                "notes",
+                "bad_pictures",
+            )
+        }
+        content["entries"] = [_nulls(asdict(entry)) for entry in self.entries]
+        content["sections"] = [
+            {name: getattr(s, name) for name in ("model", "protocol", "about", "classes", "confusion")}
+            for s in self.sections
+        ]
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Report":
+        """A report.json again, without plots and pictures."""
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content.pop("version", None) != 1:
+            raise ValueError(f"{path} is not a report of version 1.")
+        numbers = ("value", "low", "high")
+        entries = [
+            Entry(**e | {name: math.nan if e[name] is None else e[name] for name in numbers})
+            for e in content.pop("entries")
+        ]
+        sections = [Section(**section) for section in content.pop("sections")]
+        return cls(entries=entries, sections=sections, **content)
+
+
+def entries(found: dict[str, Interval], **shared: object) -> list[Entry]:
+    """Intervals by metric as entries; the draws without a value are told in the notes."""
+    notes = str(shared.pop("notes", ""))
+    out = []
+    for metric, i in found.items():
+        dropped = f"{i.undefined} of {i.n_boot} bootstrap draws had no value" if i.undefined else ""
+        note = "; ".join(part for part in (notes, dropped) if part)
+        out.append(Entry(metric=metric, value=i.value, low=i.low, high=i.high, notes=note, **shared))  # type: ignore[arg-type]
+    return out
+
+
+def models(items: Iterable[Entry]) -> list[str]:
+    """The models' names in order of appearance."""
+    return list(dict.fromkeys(e.model for e in items))
+
+
+def _nulls(entry: dict) -> dict:
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in entry.items()}
+
+
+def _number(x: float) -> str:
+    return f"{x:.3f}" if abs(x) < 10 else f"{x:.1f}"

@@ -1,0 +1,66 @@
+"""The tables of a report, before they are Markdown or HTML: rows are metrics, groups or classes, columns are models."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dermis.evaluation.report import Entry, Report, models
+
+MEANINGS = {
+    "accuracy": "share of cases whose first choice is right",
+    "accuracy@k": "share of cases whose class is among the first k choices",
+    "balanced accuracy": "mean over classes of the share of their cases that was found; rare ones count alike",
+    "macro precision": "mean over classes of: when the model says this class, how often is it right",
+    "macro recall": "the same as balanced accuracy",
+    "macro F1": "mean over classes of the harmonic mean of precision and recall",
+    "macro AUROC": "mean over classes of: how often a case of the class gets a higher score for it than another case; "
+    "0.5 is guessing",
+    "macro AUPR": "mean over classes of the area under precision against recall; guessing gives the class's share",
+    "ECE": "mean distance between the stated confidence and the share that is right; 0 is honest",
+    "Brier score": "squared distance of the probabilities from the truth, 0 to 2; lower is better",
+    "log loss": "mean −log probability of the truth; lower is better",
+    "recall@k": "share of queries with at least one right answer among the first k",
+    "true recall@k": "share of all right answers that are among the first k",
+    "mean average precision": "mean over queries of the precision at each right answer",
+    "mean rank": "rank of the first right answer; 1 is best",
+    "median rank": "the same, median",
+}
+"""metric -> what it says, for a reader who is not of the trade"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of entries by model (``head``); a cell is None where a model has no such number."""
+
+    title: str
+    head: list[str]
+    rows: list[tuple[str, list[Entry | None]]]
+
+
+def protocols(report: Report) -> list[str]:
+    """The protocols in order of appearance."""
+    return list(dict.fromkeys(e.protocol for e in report.entries))
+
+
+def tables(report: Report, protocol: str) -> Iterator[Table]:
+    """A protocol's tables: everybody by metric, then each metric per class and per subgroup."""
+    mine = [e for e in report.entries if e.protocol == protocol]
+    names = models(report.entries)
+    yield _table("All cases", [e for e in mine if not e.class_name and not e.subgroup], "metric", names)
+    for title, kind in (("Per class", "class_name"), ("By group", "subgroup")):
+        some = [e for e in mine if getattr(e, kind)]
+        for metric in dict.fromkeys(e.metric for e in some):
+            yield _table(f"{title}: {metric}", [e for e in some if e.metric == metric], kind, names)
+
+
+def meaning(metric: str) -> str:
+    """What a metric says; empty for one that needs no words."""
+    metric = metric.removeprefix("positive ").split(" (")[0]
+    return MEANINGS.get(metric) or MEANINGS.get(re.sub(r"@\d+$", "@k", metric), "")
+
+
+def _table(title: str, items: list[Entry], row: str, names: list[str]) -> Table:
+    rows: dict[str, list[Entry | None]] = {}
+    for entry in items:
+        rows.setdefault(getattr(entry, row), [None] * len(names))[names.index(entry.model)] = entry
+    return Table(title, names, list(rows.items()))

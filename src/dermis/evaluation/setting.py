@@ -1,0 +1,119 @@
+"""The cases of an evaluation: each split's pictures embedded once, its diagnoses as labels.
+
+Shapes: N cases, D tower width, E width of the space shared with texts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dermis.cases.manifest import Manifest
+from dermis.evaluation.config import EvaluationConfig
+from dermis.language.prompts import class_list
+from dermis.registry import unknown
+
+Embed = Callable[[Manifest], tuple[np.ndarray, np.ndarray]]
+"""a manifest -> the image tower's pooled vectors (N, D), before any projection, and which pictures are readable (N,)"""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Cases of one split whose pictures could be read; ``label_N`` is −1 where there is no diagnosis."""
+
+    manifest: Manifest
+    trunk: np.ndarray
+    """the image tower's pooled vectors (N, D)"""
+    projected: np.ndarray | None
+    """the same in the space shared with texts (N, E); none for a model without texts"""
+    label: np.ndarray
+
+    def select(self, rows: np.ndarray) -> "Cases":
+        """The cases at these positions."""
+        projected = None if self.projected is None else self.projected[rows]
+        return Cases(self.manifest.select(rows), self.trunk[rows], projected, self.label[rows])
+
+    def features(self, stage: str) -> np.ndarray:
+        """What probes and neighbours see; raises ValueError for "projected" where there is no projection."""
+        if stage == "trunk":
+            return self.trunk
+        if self.projected is None:
+            raise ValueError("a model without texts has no projected features: set probe_features to trunk.")
+        return self.projected
+
+    def diagnosed(self) -> "Cases":
+        """Those with a diagnosis; raises ValueError if there are none."""
+        rows = np.flatnonzero(self.label >= 0)
+        if not len(rows):
+            raise ValueError("no case of the split has a diagnosis.")
+        return self.select(rows)
+
+
+@dataclass
+class Setting:
+    """Model, cases and settings, with each split embedded once."""
+
+    model: Any
+    manifest: Manifest
+    config: EvaluationConfig
+    embed: Embed
+    training_texts: list[str] | None
+    classes: list[str] = field(init=False)
+    bad_pictures: list[str] = field(default_factory=list)
+    _splits: dict[str, Cases] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.classes = classes_of(self.manifest, self.config.classes)
+
+    def cases(self, split: str) -> Cases:
+        if split not in self._splits:
+            chosen = self.manifest.split(split)
+            trunk_ND, ok_N = self.embed(chosen)
+            self.bad_pictures += chosen.table["case_id"][~ok_N].tolist()
+            if not ok_N.any():
+                raise ValueError(f"no picture of split {split!r} can be read.")
+            readable = chosen.select(np.asarray(ok_N, dtype=bool))
+            labels = labels_of(readable, self.classes)
+            trunk_ND = np.asarray(trunk_ND)[ok_N]
+            self._splits[split] = Cases(readable, trunk_ND, project(self.model, trunk_ND), labels)
+        return self._splits[split]
+
+
+def project(model: Any, trunk_ND: np.ndarray) -> np.ndarray | None:
+    """The tower's vectors through the model's projection, float32 (N, E); None if the model has none."""
+    if not hasattr(model, "project_image"):
+        return None
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            pooled_ND = torch.as_tensor(trunk_ND, device=next(model.parameters()).device)
+            return model.project_image(pooled_ND).float().cpu().numpy()
+    finally:
+        model.train(was_training)
+
+
+def classes_of(manifest: Manifest, classes: list[str] | str | None) -> list[str]:
+    """Class names in label order: given, of a published list, or the manifest's diagnoses sorted (maybe none)."""
+    if isinstance(classes, str):
+        return class_list(classes)
+    if classes is None:
+        return sorted(manifest.table["diagnosis"].dropna().unique()) if "diagnosis" in manifest else []
+    if repeated := {c for c in classes if classes.count(c) > 1}:
+        raise ValueError(f"class {repeated.pop()!r} is named twice.")
+    return list(classes)
+
+
+def labels_of(manifest: Manifest, classes: list[str]) -> np.ndarray:
+    """Position of each case's diagnosis in ``classes``, −1 where it is null; ValueError for one that is not there."""
+    if "diagnosis" not in manifest:
+        return np.full(len(manifest), -1)
+    place = {name: i for i, name in enumerate(classes)}
+    diagnosis = manifest.table["diagnosis"]
+    for name in diagnosis.dropna().unique():
+        if name not in place:
+            raise unknown("diagnosis in the manifest (it is not among the classes)", name, classes)
+    return diagnosis.map(place).fillna(-1).to_numpy(dtype=np.int64)
