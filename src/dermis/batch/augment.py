@@ -169,6 +169,10 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
+# A fraction with 0.9 of the view's pixels is as near to the anti-aliased full-size view as the double fraction (PSNR).
+_ENOUGH = 0.9
+
+
 @dataclass(frozen=True)
 class _View:
     """Everything random about one view."""
@@ -230,8 +234,9 @@ def views(
 ) -> np.ndarray:
     """``count`` views of an encoded picture, float32 (count, 3, size, size), decoded once.
 
-    A JPEG is decoded at the power-of-two fraction that still gives the smallest crop its own resolution; for
-    ``centre``, at no less than twice the resized shorter side, which Pillow's filter then reduces. Raises PictureError.
+    A JPEG is decoded at the power-of-two fraction that gives the smallest crop its own resolution, or a little less
+    (``_ENOUGH``); for ``centre``, at no less than twice the resized shorter side, which Pillow's filter then reduces.
+    Raises PictureError.
     """
     a, full = augmentation, size(data)
     out = np.empty((count, 3, a.size, a.size), np.float32)
@@ -241,7 +246,7 @@ def views(
         return out
     drawn = [_draw(a, full, rng) for _ in range(count)]
     excess = min(view.cut.pixels_per_pixel(a.size) for view in drawn)
-    picture_HWC = decode(data, at_least=math.ceil(min(full) / max(excess, 1.0)))
+    picture_HWC = decode(data, at_least=int(_ENOUGH * min(full) / excess))
     picture_HWC = shrunk(picture_HWC, excess * picture_HWC.shape[0] / full[0])
     for view, target in zip(drawn, out, strict=True):
         cut = render(picture_HWC, full, view.cut, a.size, a.interpolation)

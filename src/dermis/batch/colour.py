@@ -1,8 +1,9 @@
 """Colour jitter, greyscale and blur of uint8 (H, W, 3) pictures.
 
-Brightness, contrast, saturation, hue and greyscale are affine in RGB once the mean colour is known, so any order of
-them is one 3×4 matrix and one pass. Two things differ from torchvision. Hue turns the chroma plane of YIQ about the
-grey axis (luma stays), where torchvision turns the angle of HSV; and values are clipped once, not after each step.
+Brightness, contrast, saturation and greyscale are affine in RGB once the mean colour is known; so is a shift of HSV's
+hue, as long as colours stay in one sextant of the colour circle, as those of skin mostly do. So any order of them is
+one 3×4 matrix and one pass. Two things differ from torchvision: hue is the map of the sextant that the mean colour lies
+in (exact for the pixels that share it, linear for the others), and values are clipped once, not after each step.
 ``jitter_exactly`` does it torchvision's way, step by step, for comparisons.
 """
 
@@ -13,9 +14,10 @@ import cv2
 import numpy as np
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's "L"
-_YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-_RGB = np.linalg.inv(_YIQ)
 _GREY = np.outer(np.ones(3), LUMA)
+
+# Channels from highest to lowest in each sextant of HSV's circle: red-yellow, yellow-green, ...
+_SEXTANTS = ((0, 1, 2), (1, 0, 2), (1, 2, 0), (2, 1, 0), (2, 0, 1), (0, 2, 1))
 
 STEPS = ("brightness", "contrast", "saturation", "hue")
 
@@ -29,21 +31,37 @@ def colour_matrix(mean: Sequence[float], steps: Sequence[tuple[str, float]], gre
     for name, amount in steps:
         if name == "brightness":
             matrix, offset = amount * matrix, amount * offset
-        elif name == "contrast":
-            mean_luma = LUMA @ (matrix @ np.asarray(mean) + offset)
-            matrix, offset = amount * matrix, amount * offset + (1 - amount) * mean_luma
+            continue
+        now = matrix @ mean + offset
+        if name == "contrast":
+            matrix, offset = amount * matrix, amount * offset + (1 - amount) * (LUMA @ now)
         else:
-            step = _hue_turn(amount) if name == "hue" else amount * np.eye(3) + (1 - amount) * _GREY
+            step = hue_matrix(now, amount) if name == "hue" else amount * np.eye(3) + (1 - amount) * _GREY
             matrix, offset = step @ matrix, step @ offset
     if grey:
         matrix, offset = _GREY @ matrix, _GREY @ offset
     return np.column_stack([matrix, offset])
 
 
-def _hue_turn(turns: float) -> np.ndarray:
-    # Red to green to blue, as HSV's angle grows, is clockwise in the I-Q plane.
-    cos, sin = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
-    return _RGB @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]) @ _YIQ
+def hue_matrix(mean: Sequence[float], turns: float) -> np.ndarray:
+    """The 3×3 matrix that shifts HSV's hue by ``turns`` of the circle, exact where ``mean``'s sextants hold.
+
+    A shift keeps the highest and the lowest value and only says which channels have them. Between them, the hue (in
+    sextants) times (highest - lowest) is a linear function of the colour.
+    """
+    high, middle, low = sorted(range(3), key=lambda channel: -mean[channel])
+    if mean[high] == mean[low]:
+        return np.eye(3)
+    channel, sextant = np.eye(3), _SEXTANTS.index((high, middle, low))
+    chroma, rise = channel[high] - channel[low], channel[middle] - channel[low]
+    angle = sextant * chroma + (chroma - rise if sextant % 2 else rise) + 6 * turns * chroma
+    target = math.floor((angle @ mean) / (chroma @ mean))
+    rise = angle - target * chroma
+    new_high, new_middle, new_low = _SEXTANTS[target % 6]
+    matrix = np.empty((3, 3))
+    matrix[new_high], matrix[new_low] = channel[high], channel[low]
+    matrix[new_middle] = channel[low] + (chroma - rise if target % 2 else rise)
+    return matrix
 
 
 def jitter(picture_HWC: np.ndarray, steps: Sequence[tuple[str, float]], grey: bool = False) -> np.ndarray:

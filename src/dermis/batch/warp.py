@@ -1,9 +1,10 @@
 """Where a view lies in its picture, and the one warp that cuts it out: crop, flip, rotation, shift, zoom and resize.
 
 A ``Cut`` is in pixels of the full picture, so it can be drawn from the header before the picture is decoded, and
-``render`` works on whatever fraction was decoded. Without rotation, shift and zoom, OpenCV's crop + resize + flip takes
-half the time of its ``warpAffine``; otherwise the composed matrix goes through ``warpAffine`` once. Beyond the picture
-lies its reflection, where torchvision puts black.
+``render`` works on whatever fraction was decoded. At full size without rotation, shift and zoom, OpenCV's crop + resize
++ flip takes half the time of its ``warpAffine``; otherwise the composed matrix goes through ``warpAffine`` once, which
+also keeps the box exact where its corners fall between the pixels of a fraction (5 dB nearer to torchvision's view).
+Beyond the picture lies its reflection, where torchvision puts black.
 """
 
 import math
@@ -26,10 +27,10 @@ class Cut:
     ``angle`` in degrees, clockwise on the screen as in torchvision; ``shift`` (x, y) as a fraction of the view.
     """
 
-    top: float
-    left: float
-    height: float
-    width: float
+    top: int
+    left: int
+    height: int
+    width: int
     mirror: bool = False
     upend: bool = False
     angle: float = 0.0
@@ -85,15 +86,13 @@ def render(
 ) -> np.ndarray:
     """The view of side ``size`` as uint8 (size, size, 3). ``full``: height and width that the cut was drawn for."""
     height, width = picture_HWC.shape[:2]
-    y, x = height / full[0], width / full[1]
     flag = INTERPOLATIONS[interpolation]
-    if not cut.is_straight:
+    if not cut.is_straight or (height, width) != full:
+        y, x = height / full[0], width / full[1]
         flags = flag | cv2.WARP_INVERSE_MAP
         matrix = np.array([[x], [y]]) * _from_view(cut, size) + np.array([[0, 0, x - 1], [0, 0, y - 1]]) / 2
         return cv2.warpAffine(picture_HWC, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    top, left = min(round(cut.top * y), height - 1), min(round(cut.left * x), width - 1)
-    bottom, right = round((cut.top + cut.height) * y), round((cut.left + cut.width) * x)
-    box = picture_HWC[top : max(bottom, top + 1), left : max(right, left + 1)]
+    box = picture_HWC[cut.top : cut.top + cut.height, cut.left : cut.left + cut.width]
     view = cv2.resize(box, (size, size), interpolation=flag)
     if cut.mirror or cut.upend:
         view = cv2.flip(view, 0 if not cut.mirror else -1 if cut.upend else 1)
