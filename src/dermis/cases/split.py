@@ -45,14 +45,14 @@ def _dealt(manifest: Manifest, column: str, shares: dict[str, float], seed: int,
     if stratify is not None:
         manifest.require([stratify], f"stratifying by {stratify}")
     group, keys = pd.factorize(manifest.groups(), sort=True)
+    if len(keys) < len(shares):
+        raise ValueError(f"{len(keys)} group(s) of cases cannot fill the {len(shares)} parts {', '.join(shares)}.")
     labels = manifest.table[stratify] if stratify else pd.Series("", index=manifest.table.index)
     label, classes = pd.factorize(labels, sort=True)
     counts = pd.DataFrame({"group": group, "label": label}).value_counts(sort=False).reset_index()
-    _refuse_rare_classes(counts, [str(name) for name in classes], list(shares), keys)
+    _refuse_rare_classes(counts, list(map(str, classes)), list(shares))
     part = _deal(counts, len(keys), len(classes), np.array(list(shares.values())), np.random.default_rng(seed))
     names = np.array(list(shares), dtype=object)
-    for name in set(shares) - set(names[part]):
-        raise ValueError(f"{column} {name!r} would be empty: the {len(keys)} group(s) are too few or too large.")
     dealt = pd.Series(names[part][group], dtype=TEXT)
     lacking = pd.crosstab(labels, dealt) == 0
     if lacking.any(axis=None):
@@ -61,7 +61,7 @@ def _dealt(manifest: Manifest, column: str, shares: dict[str, float], seed: int,
     return replace(manifest, table=manifest.table.assign(**{column: dealt}))
 
 
-def _refuse_rare_classes(counts: pd.DataFrame, classes: list[str], parts: Sequence[str], keys: pd.Index) -> None:
+def _refuse_rare_classes(counts: pd.DataFrame, classes: list[str], parts: Sequence[str]) -> None:
     groups = counts["label"][counts["label"] >= 0].value_counts()
     rare = groups[groups < len(parts)].sort_index()
     if len(rare):
