@@ -7,12 +7,14 @@ With several ranks the caller passes the gathered rows of all ranks and says whi
 ``first`` on (None: all). The result is the share of the own rows: its mean over ranks is the loss of the whole batch.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
-from dermis.losses.logsumexp import pairwise_logsumexp, rows_at_a_time
+from dermis.losses.logsumexp import pairwise_logsumexp, rows_at_a_time, slices
 from dermis.registry import unknown
 
 
@@ -82,18 +84,53 @@ def siglip(
     own = _own_rows(image_BD, text_BD, first, rows)
     string_B = torch.arange(len(text_BD), device=text_BD.device) if same_text_B is None else same_text_B
 
-    def pair_losses(image_cD: Tensor, string_c: Tensor) -> Tensor:
-        logits_cB = (scale * image_cD) @ text_BD.T + bias
-        positive_cB = string_c[:, None] == string_B
-        return -F.logsigmoid(torch.where(positive_cB, logits_cB, -logits_cB)).sum()
-
     image_bD, string_b = image_BD[own], string_B[own]
-    if chunk is None:
-        return pair_losses(image_bD, string_b) / len(image_bD)
-    # checkpoint, because autograd would otherwise keep every chunk's logits until backward
-    parts = zip(image_bD.split(rows_at_a_time(chunk)), string_b.split(chunk), strict=True)
-    losses = [checkpoint(pair_losses, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
-    return torch.stack(losses).sum() / len(image_bD)
+    if chunk is not None:
+        scale, bias = (torch.as_tensor(x, dtype=image_BD.dtype, device=image_BD.device) for x in (scale, bias))
+        total = _ChunkedSigmoid.apply(image_bD, text_BD, scale, bias, string_b, string_B, rows_at_a_time(chunk))
+    else:
+        logits_bB = (scale * image_bD) @ text_BD.T + bias
+        total = -F.logsigmoid(torch.where(string_b[:, None] == string_B, logits_bB, -logits_bB)).sum()
+    return total / len(image_bD)
+
+
+class _ChunkedSigmoid(torch.autograd.Function):
+    """The sum of siglip, a chunk of images at a time. A sum needs no second pass: gradients are made with the value."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        image_bD: Tensor,
+        text_BD: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        string_b: Tensor,
+        string_B: Tensor,
+        chunk: int,
+    ) -> Tensor:
+        image_grad_bD, text_grad_BD = torch.zeros_like(image_bD), torch.zeros_like(text_BD)
+        total, bias_grad = torch.zeros_like(scale), torch.zeros_like(bias)
+        for rows in slices(len(image_bD), chunk):
+            positive_cB = string_b[rows, None] == string_B
+            logits_cB = ((scale * image_bD[rows]) @ text_BD.T).add_(bias)
+            signed_cB = torch.where(positive_cB, logits_cB, -logits_cB)
+            total -= F.logsigmoid(signed_cB).sum()
+            # d/dz of -log σ(y z) is -y σ(-y z)
+            wrong_cB = signed_cB.neg_().sigmoid_()
+            logits_grad_cB = torch.where(positive_cB, -wrong_cB, wrong_cB)
+            bias_grad += logits_grad_cB.sum()
+            image_grad_bD[rows] = logits_grad_cB @ text_BD
+            text_grad_BD.addmm_(logits_grad_cB.T, image_bD[rows])
+        scale_grad = (image_bD * image_grad_bD).sum()
+        ctx.save_for_backward(image_grad_bD.mul_(scale), text_grad_BD.mul_(scale), scale_grad, bias_grad)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return *(grad_outputs[0] * gradient for gradient in ctx.saved_tensors), None, None, None
 
 
 def nt_xent(

@@ -58,7 +58,7 @@ class _Chunked(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         row_N = x_ND.new_empty(len(x_ND))
         column_M = x_ND.new_full((len(y_MD),), -torch.inf)
-        for rows in _slices(len(x_ND), chunk):
+        for rows in slices(len(x_ND), chunk):
             logits_bM = _logits(x_ND, y_MD, scale, keep, rows)
             column_M = torch.logaddexp(column_M, logits_bM.logsumexp(0))
             row_N[rows] = (logits_bM if log_weight_M is None else logits_bM.add_(log_weight_M)).logsumexp(1)
@@ -75,7 +75,7 @@ class _Chunked(torch.autograd.Function):
             return (None,) * 6
         x_ND, y_MD, scale, log_weight_M, row_N, column_M = ctx.saved_tensors
         x_grad_ND, y_grad_MD = torch.zeros_like(x_ND), torch.zeros_like(y_MD)
-        for rows in _slices(len(x_ND), ctx.chunk):
+        for rows in slices(len(x_ND), ctx.chunk):
             logits_bM = _logits(x_ND, y_MD, scale, ctx.keep, rows)
             parts = []
             if column_grad_M is not None:
@@ -92,5 +92,6 @@ class _Chunked(torch.autograd.Function):
         return x_grad_ND.mul_(scale), y_grad_MD.mul_(scale), scale_grad, None, None, None
 
 
-def _slices(length: int, chunk: int) -> list[slice]:
+def slices(length: int, chunk: int) -> list[slice]:
+    """``length`` rows in slices of ``chunk``; the last one may reach beyond the end."""
     return [slice(first, first + chunk) for first in range(0, length, chunk)]
