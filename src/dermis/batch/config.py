@@ -3,12 +3,16 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+STORED = "stored"
+
 
 @dataclass(kw_only=True)
 class NarrationConfig:
     """Captions written from table columns, with a fresh wording each time a case is seen."""
 
-    fields: list[str] = field(default_factory=lambda: ["diagnosis", "patient.age", "patient.sex", "lesion.localization"])
+    fields: list[str] = field(
+        default_factory=lambda: ["diagnosis", "patient.age", "patient.sex", "lesion.localization"]
+    )
     """columns to narrate; nothing else of the table reaches the caption"""
     drop: float = 0.3
     """probability that a field is left out of one telling, so that no caption says everything"""
@@ -31,23 +35,23 @@ class DataConfig:
     narrate: NarrationConfig | None = None
     """write the captions from table columns instead of reading them"""
     augmentation: str = "make"
-    """a family by name (dermis list augmentations), or `stored`: a frozen image tower embeds each picture once, without
-    augmentation, and training reads the stored embeddings"""
+    """a family by name (dermis list augmentations), or `stored`: a frozen image tower embeds each picture once,
+    without augmentation, and training reads the stored embeddings"""
     views: int = 1
     """independently augmented views of each picture"""
     hold_out: list[str] = field(default_factory=list)
     """diagnoses kept out of training, so that prompting them afterwards is zero-shot"""
     shuffle_texts: bool = False
     """control: each training case gets another one's texts; what such a model still scores is not learnt from texts"""
+    cache: Path = Path("runs/embeddings")
+    """where embeddings of pictures are kept between runs"""
 
     def __post_init__(self) -> None:
         if self.manifest and self.reader:
             raise ValueError("data.manifest and data.reader exclude each other: a manifest has been read already.")
-        if self.reader and not self.root:
-            raise ValueError(f"data.reader {self.reader!r} needs the data set's folder: --data.root FOLDER.")
         if self.options and not self.reader:
             raise ValueError("data.options are a reader's options, but no data.reader is set.")
         if self.narrate and self.texts != ["caption"]:
             raise ValueError("data.narrate writes captions; leave data.texts at [caption].")
-        if self.augmentation == "stored" and self.views != 1:
+        if self.augmentation == STORED and self.views != 1:
             raise ValueError("data.augmentation 'stored' sees each picture once: data.views must be 1.")

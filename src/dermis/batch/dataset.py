@@ -1,6 +1,6 @@
 """Cases -> samples -> batches. A bad picture is replaced by another case and reported; training goes on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,12 @@ from torch.utils.data import Dataset
 
 from dermis.batch.augment import Augmentation, Normalise, views
 from dermis.batch.sampler import Key
+from dermis.batch.sources import TextSource
 from dermis.batch.tables import TableSchema
 from dermis.batch.texts import Tokenizer, ragged
-from dermis.cases.columns import TEXT_KINDS
 from dermis.cases.manifest import Manifest
 from dermis.pictures import PictureError
 from dermis.pictures.store import read_bytes
-
-Texts = list[tuple[int, str]]
-TextSource = Callable[[int, np.random.Generator], Texts]
-"""(row, random numbers) -> the (kind, text) pairs of that case"""
 
 MAX_REPLACEMENTS = 20
 
@@ -34,16 +30,6 @@ class PictureColumn:
     augmentation: Augmentation
     normalise: Normalise
     views: int = 1
-
-
-def texts_from_columns(manifest: Manifest, columns: Sequence[str]) -> TextSource:
-    """The texts that stand in the manifest's text columns; null and empty texts do not exist."""
-    kept: list[Texts] = [[] for _ in range(len(manifest))]
-    for column in columns:
-        for row, value in enumerate(manifest.table[column]):
-            several = value if isinstance(value, list | np.ndarray) else [value]
-            kept[row] += [(TEXT_KINDS[column], text) for text in several if isinstance(text, str) and text.strip()]
-    return lambda row, rng: kept[row]
 
 
 class CaseDataset(Dataset[dict[str, Any]]):

@@ -1,4 +1,4 @@
-"""A progress bar for work that reports (done, total); silent where nobody watches a terminal."""
+"""A progress bar for work that reports (done, total); a plain line each tenth where nobody watches a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,12 +11,24 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def counting(title: str) -> Iterator[Report | None]:
-    """Yields what a room calls with (done, total), or None if standard error is no terminal."""
+def counting(title: str) -> Iterator[Report]:
+    """Yields what a room calls with (done, total)."""
     if not sys.stderr.isatty():
-        yield None
+        yield _lines(title)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _lines(title: str) -> Report:
+    tenths_said = 0
+
+    def say(done: int, total: int) -> None:
+        nonlocal tenths_said
+        if total and done * 10 // total > tenths_said:
+            tenths_said = done * 10 // total
+            sys.stderr.write(f"{title}: {done} of {total}\n")
+
+    return say

@@ -1,0 +1,51 @@
+"""dermis embed"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+def embed(
+    model: tyro.conf.Positional[str],
+    manifest: tyro.conf.Positional[Path],
+    out: Path = Path("embeddings.npz"),
+    root: Path | None = None,
+    stage: Literal["projected", "trunk"] = "projected",
+    column: str = "image",
+) -> int:
+    """Write the embeddings of a manifest's pictures: `case_id` and `embedding`, one row a case, as a NumPy .npz file.
+
+    Pictures that cannot be opened are named and left out.
+
+    Args:
+        model: a model folder (dermis or open_clip), local-dir:FOLDER or hf-hub:ORG/REPO
+        manifest: cases.parquet or cases.csv
+        out: the file to write
+        root: image root, if not the one the manifest records
+        stage: `projected` lies in the space shared with texts; `trunk` is the image tower's own vector, for probes
+        column: the picture column
+    """
+    import numpy as np
+
+    from dermis.cases.manifest import Manifest
+    from dermis.commands.progress import counting
+    from dermis.model import load
+    from dermis.model.embed import embed_pictures
+
+    cases = Manifest.read(manifest, root)
+    with counting("embedding pictures") as progress:
+        embedding_ND, ok_N = embed_pictures(load(model), cases, column=column, stage=stage, progress=progress)
+    ids = cases.table["case_id"].to_numpy(dtype=str)
+    np.savez(out, case_id=ids[ok_N], embedding=embedding_ND[ok_N])
+    for case in ids[~ok_N]:
+        sys.stdout.write(f"left out, its picture cannot be opened: {case}\n")
+    sys.stdout.write(f"{int(ok_N.sum())} embeddings of {embedding_ND.shape[1]} numbers in {out}\n")
+    return 0
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`dermis embed`"""
+    return tyro.cli(embed, args=list(arguments), prog="dermis embed")

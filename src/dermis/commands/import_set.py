@@ -1,0 +1,55 @@
+"""dermis import"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from dermis.cases.catalogue import READERS, import_set
+from dermis.cases.manifest import sidecar_of
+
+
+def import_(
+    name: tyro.conf.Positional[str],
+    path: tyro.conf.Positional[Path],
+    out: Path = Path("cases.parquet"),
+    narrate: bool = False,
+    seed: int = 0,
+    options: dict[str, str] = {},  # noqa: B006 (tyro shows the default and nobody changes it)
+) -> int:
+    """Read a data set as it lies on disk into a manifest: a table of cases beside a schema of its columns.
+
+    Readers' own settings are options too: --options columns "image=file, diagnosis=label" for `csv`, --options split
+    split.csv, --options missing drop for any. `dermis list readers` names the readers; `dermis import READER` alone
+    prints its page: source, licence, layout on disk, counts, traps.
+
+    Args:
+        name: a public set (ham10000, derm7pt, …), `csv` for any table, or `folder` for a folder per class
+        path: the data set's folder, or the table
+        out: the manifest to write (.parquet or .csv)
+        narrate: also write captions from the table's columns (real facts, marked as narrated)
+        seed: of the narration's wording
+        options: the reader's own settings
+    """
+    manifest = import_set(name, path, **options)
+    notes = manifest.notes
+    if narrate:
+        from dermis.language.narrate import narrate as tell
+
+        manifest = tell(manifest, seed=seed)
+    manifest.write(out)
+    for note in notes:
+        sys.stdout.write(f"note: {note}\n")
+    columns = ", ".join(manifest.table.columns)
+    sys.stdout.write(f"{len(manifest)} cases in {out} (kinds in {sidecar_of(out).name}): {columns}\n")
+    sys.stdout.write(f"next: dermis check {out}\n")
+    return 0
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`dermis import`"""
+    if len(arguments) == 1 and arguments[0] in READERS:
+        sys.stdout.write(f"{READERS[arguments[0]].__doc__}\n")
+        return 0
+    return tyro.cli(import_, args=list(arguments), prog="dermis import")

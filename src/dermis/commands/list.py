@@ -1,0 +1,60 @@
+"""dermis list"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from dermis.registry import unknown
+
+TOPICS = ("readers", "methods", "recipes", "augmentations", "templates", "classes", "protocols")
+
+
+def lines(topic: str) -> list[str]:
+    """One line for each thing of a topic. Raises ValueError for a topic that does not exist."""
+    if topic == "readers":
+        from dermis.cases.catalogue import READERS
+
+        return [f"{name:<16}{READERS.summary(name)}" for name in READERS]
+    if topic == "methods":
+        from dermis.methods import methods
+
+        return [f"{name:<16}{methods().summary(name)}" for name in methods()]
+    if topic == "recipes":
+        from dermis.recipes import recipes_folder
+
+        firsts = {p.stem: p.read_text().splitlines()[0] for p in sorted(recipes_folder().glob("*.yaml"))}
+        return [f"{name:<28}{line.lstrip('# ')}" for name, line in firsts.items()]
+    if topic == "augmentations":
+        from dermis.batch.augment import AUGMENTATIONS
+
+        return [f"{name:<16}{_changes(family)}" for name, family in AUGMENTATIONS.items()]
+    if topic == "protocols":
+        from dermis.evaluation.config import PROTOCOLS
+
+        return [f"{name:<16}{what}" for name, what in PROTOCOLS.items()]
+    if topic in ("templates", "classes"):
+        from dermis.language import prompts
+
+        names = prompts.template_sets() if topic == "templates" else prompts.class_lists()
+        items_of = prompts.templates if topic == "templates" else prompts.class_list
+        named = {name: items_of(name) for name in names}
+        return [f"{name:<16}{len(items)}: {', '.join(items[:3])}, …" for name, items in named.items()]
+    raise unknown("topic", topic, TOPICS)
+
+
+def _changes(settings: Any) -> str:
+    """The fields of a dataclass instance that differ from their defaults."""
+    fields = dataclasses.fields(settings)
+    changed = {f.name: getattr(settings, f.name) for f in fields if getattr(settings, f.name) != f.default}
+    return ", ".join(f"{name} {value}" for name, value in changed.items())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`dermis list`: name what there is to choose from. `dermis list TOPIC` for one topic only."""
+    if "-h" in arguments or "--help" in arguments:
+        sys.stdout.write(f"{run.__doc__}\nTopics: {', '.join(TOPICS)}.\n")
+        return 0
+    for topic in arguments or TOPICS:
+        sys.stdout.write(f"{topic}\n" + "".join(f"  {line}\n" for line in lines(topic)))
+    return 0

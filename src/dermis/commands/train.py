@@ -1,0 +1,55 @@
+"""dermis train"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = """usage: dermis train RECIPE [--smoke] [--out FOLDER] [--SETTING VALUE ...]
+
+Train what a recipe says, evaluate it, and leave a model folder and a report. RECIPE is a file, or the name of one that
+came with dermis (`dermis list recipes`). The same command resumes an interrupted run. --smoke: the recipe's own small
+size, to see that everything works. `dermis train RECIPE --help` shows every setting; for several GPUs:
+torchrun --nproc-per-node N -m dermis train RECIPE.
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`dermis train`"""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(USAGE)
+        return 0
+    from dermis.recipes import find_recipe
+
+    rest = list(arguments[1:])
+    smoke = "--smoke" in rest
+    if smoke:
+        rest.remove("--smoke")
+    out = _take(rest, "--out")
+    recipe = find_recipe(arguments[0])
+
+    from dermis.experiment import read_experiment
+    from dermis.run import run_experiment
+    from dermis.training.loop import Interrupted
+
+    experiment = read_experiment(recipe, rest, smoke, f"dermis train {arguments[0]}")
+    folder = Path(out) if out else Path("runs") / (experiment.name + ("-smoke" if smoke else ""))
+    try:
+        run_experiment(experiment, folder, command="dermis train " + " ".join(arguments))
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop}\n")
+        return stop.status
+    return 0
+
+
+def _take(arguments: list[str], name: str) -> str | None:
+    """Remove ``name VALUE`` (or name=VALUE) from the arguments; returns the value."""
+    for i, argument in enumerate(arguments):
+        if argument.startswith(name + "="):
+            return arguments.pop(i).partition("=")[2]
+        if argument == name:
+            if i + 1 == len(arguments):
+                raise ValueError(f"{name} needs a value.")
+            value = arguments[i + 1]
+            del arguments[i : i + 2]
+            return value
+    return None
