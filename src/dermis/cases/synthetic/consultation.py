@@ -63,7 +63,7 @@ def dialogue(case: Case) -> str:
         )
     if draws.chance(0.6):
         answer = "Yes, a close relative." if patient.family_history else "Not that I know of."
-        turns.append(("Has anybody in your family had melanoma?", answer))
+        turns.append(("Has anybody in your family had skin cancer?", answer))
     if draws.chance(0.6):
         turns.append(("Do you have many moles?", _many(patient.nevus_proneness)))
     if draws.chance(0.5):

@@ -34,7 +34,7 @@ def paint_lesion(layers: Layers, view: View, field: Field, lesion: Lesion, *, re
 
     varied = lesion.colour_variegation
     dark = region(view, lesion.places["dark_focus"], broad, field) * np.float32(max(0.0, varied - 0.2) * 1.1)
-    shape = 1 + 0.13 * fine + np.float32(0.75 * varied) * broad.clip(-1.4, 1.4) + dark
+    shape = 1 + 0.13 * fine + np.float32(0.95 * varied) * broad.clip(-1.4, 1.4) + dark
     layers.melanin += cover * np.float32(lesion.melanin) * np.maximum(shape, 0.15)
     reddish = view.sample(fractal(2.0, 6), 6.0, shifts[2])
     layers.blood += (

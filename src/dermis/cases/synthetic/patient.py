@@ -8,7 +8,8 @@ from dermis.cases.synthetic.draws import Draws
 PHOTOTYPES = {"1": 0.13, "2": 0.25, "3": 0.24, "4": 0.17, "5": 0.12, "6": 0.09}
 """Fitzpatrick type -> frequency"""
 
-_MELANIN = {"1": 0.05, "2": 0.16, "3": 0.33, "4": 0.58, "5": 0.98, "6": 1.55}
+MELANIN = {"1": 0.05, "2": 0.16, "3": 0.36, "4": 0.65, "5": 1.08, "6": 1.65}
+"""Fitzpatrick type -> optical density of the melanin in untanned skin"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def sample_patient(draws: Draws, index: int) -> Patient:
     sex = draws.one_of(("female", "male"))
     phototype = draws.choose(PHOTOTYPES)
     fair = 3 - int(phototype)
-    melanin = _MELANIN[phototype] * exp(draws.normal(0, 0.14)) + 0.01
+    melanin = MELANIN[phototype] * exp(draws.normal(0, 0.14)) + 0.01
     outdoors = draws.score(0.45, 0.25)
     sun_damage = min(1.0, max(0.0, (age / 75) * outdoors * (1.05 + 0.17 * fair)))
     nevus_proneness = draws.score(0.42 + 0.04 * fair, 0.25)

@@ -12,15 +12,16 @@ _SHIFT = 4
 
 def dots(view: View, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Filled discs: centres (n, 2) and radii (n,) in lesion radii -> float32 (size, size) in 0 to 1."""
-    plane = np.zeros((view.size, view.size), np.uint8)
-    fixed = np.rint((view.pixels(centres)) * 2**_SHIFT).astype(int)
-    widths = radii * view.scale
-    for (x, y), width in zip(fixed, widths, strict=True):
+    # Twice the size, because OpenCV's discs of a pixel or two are diamonds.
+    plane = np.zeros((2 * view.size, 2 * view.size), np.uint8)
+    fixed = np.rint((2 * view.pixels(centres) + 0.5) * 2**_SHIFT).astype(int)
+    widths = 2 * radii * view.scale
+    for (x, y), width in zip(fixed.tolist(), widths.tolist(), strict=True):
         # Thinner than a pixel: a pixel of less ink.
-        ink = int(255 * min(1.0, float(width) / 0.6))
-        cv2.circle(plane, (int(x), int(y)), round(max(0.6, float(width)) * 2**_SHIFT), ink, -1, cv2.LINE_AA, _SHIFT)
-    # Without this, discs of a pixel or two are crosses.
-    plane = cv2.GaussianBlur(plane, (3, 3), 0.6)
+        cv2.circle(
+            plane, (x, y), round(max(1.0, width) * 2**_SHIFT), round(255 * min(1.0, width)), -1, cv2.LINE_AA, _SHIFT
+        )
+    plane = cv2.resize(plane, (view.size, view.size), interpolation=cv2.INTER_AREA)
     return plane.astype(np.float32) * np.float32(1 / 255)
 
 

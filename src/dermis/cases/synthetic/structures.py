@@ -90,7 +90,7 @@ def _pigmentation(
         blotch = region(view, Place(place.angle, place.distance, 1.9 * place.radius), 2.5 * noise, field)
     else:
         blotch = region(view, place, 1.4 * noise, field)
-    layers.melanin += (0.75 if "irregular" in value else 0.5) * seen * blotch
+    layers.melanin += (0.55 if "irregular" in value else 0.4) * seen * blotch
 
 
 def _network(layers: Layers, view: View, lesion: Lesion, cover: np.ndarray, noise: np.ndarray) -> None:
