@@ -131,7 +131,8 @@ def _decode_pillow(data: bytes, header: Header, divisor: int) -> np.ndarray:
     try:
         with _PILLOW[header.format](BytesIO(data)) as image:
             if divisor > 1:
-                image.draft("RGB", (-(-header.width // divisor), -(-header.height // divisor)))
+                # Pillow takes the fraction that both sides allow, so they are rounded down here.
+                image.draft("RGB", (max(header.width // divisor, 1), max(header.height // divisor, 1)))
             image.load()
             picture = _rgb(ImageOps.exif_transpose(image))
     except PictureError:
