@@ -70,12 +70,11 @@ class VectorCache:
                 continue
             self._vectors |= {key.tobytes(): v for key, v in zip(stored["key"], stored["vector"], strict=True)}
 
-    def __contains__(self, key: bytes) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._vectors
 
-    def get(self, keys: Sequence[bytes], dim: int) -> np.ndarray:
-        """Float32 (len(keys), dim); every key must be there."""
-        return np.stack([self._vectors[key] for key in keys]) if keys else np.empty((0, dim), np.float32)
+    def __getitem__(self, key: bytes) -> np.ndarray:
+        return self._vectors[key]
 
     def add(self, keys: Sequence[bytes], vector_ND: np.ndarray) -> None:
         """Keep these too; on disk once there are enough for a part."""

@@ -52,64 +52,62 @@ def embed_pictures(
         raise ValueError("stage 'projected' needs a two-tower model; an image tower has no projection.")
     manifest.require([column], "embedding pictures")
     tower = model.image if isinstance(model, TwoTower) else model
-    paths = manifest.table[column].tolist()
+    paths = [path if isinstance(path, str) else None for path in manifest.table[column]]
     vector_ND, ok_N = np.zeros((len(paths), tower.dim), np.float32), np.zeros(len(paths), bool)
     store = VectorCache(cache / tower_key(tower)) if cache else None
-    keys = [picture_key(manifest.root, path) if store else b"" for path in paths]
-    todo = list(range(len(paths)))
+    # a picture that several rows share is seen once
+    names = [picture_key(manifest.root, path) if store else path for path in paths]
+    rows_of: dict[object, list[int]] = {}
+    for row, name in enumerate(names):
+        rows_of.setdefault(name or row, []).append(row)
     if store:
-        known = [row for row in todo if keys[row] in store]
-        vector_ND[known], ok_N[known] = store.get([keys[row] for row in known], tower.dim), True
-        todo = [row for row in todo if not ok_N[row]]
+        for name in [name for name in rows_of if name in store]:
+            rows = rows_of.pop(name)
+            vector_ND[rows], ok_N[rows] = store[name], True
     quarantine = quarantine or (lambda row, reason: log.warning("row %d, %s: %s", row, paths[row], reason))
-    done = len(paths) - len(todo)
-    for rows, view_BCHW in _batches(manifest.root, paths, todo, batch_size, workers, tower.transform, quarantine):
-        if len(view_BCHW):
-            good = [row for row in rows if row >= 0]
-            vector_ND[good], ok_N[good] = _pooled(tower, view_BCHW), True
-            if store:
-                store.add([keys[row] for row in good], vector_ND[good])
-        done += len(rows)
-        if progress:
-            progress(done, len(paths))
-    if store:
-        store.flush()
+    done, groups = int(ok_N.sum()), list(rows_of.values())
+    try:
+        for some, seen in _seen(manifest.root, paths, groups, batch_size, workers, tower.transform):
+            good = [(rows, view) for rows, view in zip(some, seen, strict=True) if not isinstance(view, str)]
+            if good:
+                pooled_BD = _pooled(tower, torch.from_numpy(np.stack([view for _, view in good])))
+                for (rows, _), vector_D in zip(good, pooled_BD, strict=True):
+                    vector_ND[rows], ok_N[rows] = vector_D, True
+                if store:
+                    store.add([names[rows[0]] for rows, _ in good], pooled_BD)
+            for row, reason in (
+                (row, r) for rows, r in zip(some, seen, strict=True) if isinstance(r, str) for row in rows
+            ):
+                quarantine(row, reason)
+            done += sum(map(len, some))
+            if progress:
+                progress(done, len(paths))
+    finally:
+        if store:
+            store.flush()
     if stage == "trunk":
         return vector_ND, ok_N
     return _projected(model, vector_ND) * ok_N[:, None], ok_N
 
 
-def _batches(
-    root: Path,
-    paths: list[str],
-    rows: list[int],
-    batch_size: int,
-    workers: int,
-    transform: Transform,
-    quarantine: Callable[[int, str], None],
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Row numbers (-1 for a bad picture) and the good views, (B, 3, H, W); the next batch is decoded meanwhile."""
+def _seen(
+    root: Path, paths: list[str], groups: list[list[int]], batch_size: int, workers: int, transform: Transform
+) -> Iterator[tuple[list[list[int]], list[np.ndarray | str]]]:
+    """Batches of row groups, and for each group its picture's view or what is wrong; the next batch loads meanwhile."""
 
-    def view(row: int) -> np.ndarray | str:
+    def view(rows: list[int]) -> np.ndarray | str:
         try:
-            if not isinstance(paths[row], str):
-                return "the case has no picture."
-            return evaluation_view(read_bytes(root, paths[row]), transform)
+            path = paths[rows[0]]
+            return "the case has no picture." if path is None else evaluation_view(read_bytes(root, path), transform)
         except PictureError as error:
             return str(error)
 
-    groups = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    batches = [groups[start : start + batch_size] for start in range(0, len(groups), batch_size)]
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        ahead = [pool.submit(view, row) for row in groups[0]] if groups else []
-        for i, group in enumerate(groups):
-            views = [future.result() for future in ahead]
-            ahead = [pool.submit(view, row) for row in groups[i + 1]] if i + 1 < len(groups) else []
-            for row, seen in zip(group, views, strict=True):
-                if isinstance(seen, str):
-                    quarantine(row, seen)
-            good = [seen for seen in views if not isinstance(seen, str)]
-            numbers = [-1 if isinstance(seen, str) else row for row, seen in zip(group, views, strict=True)]
-            yield numbers, torch.from_numpy(np.stack(good)) if good else torch.empty(0)
+        ahead = [pool.submit(view, rows) for rows in batches[0]] if batches else []
+        for i, batch in enumerate(batches):
+            now, ahead = ahead, [pool.submit(view, rows) for rows in batches[i + 1]] if i + 1 < len(batches) else []
+            yield batch, [future.result() for future in now]
 
 
 @torch.inference_mode()
