@@ -33,7 +33,7 @@ def fitzpatrick17k(files: Files) -> Reading:
     imported. Labels are the atlases' own: a dermatologist who looked at 504 found 17 wrongly labelled (column qc).
     Near-duplicates are known (Abhishek et al. 2025): run `dermis check` on any split.
     """
-    table = find_table(files, ROW, "Fitzpatrick17k", also_missing=("-1",))
+    table = find_table(files, ROW, "Fitzpatrick17k")
     notes = []
     if "qc" in table and (wrong := int(table["qc"].eq("3 Wrongly labelled").sum())):
         notes.append(
