@@ -114,8 +114,7 @@ def _from_view(cut: Cut, size: int) -> np.ndarray:
 def centre(picture_HWC: np.ndarray, size: int, kept: float, interpolation: str) -> np.ndarray:
     """Evaluation: shorter side to floor(``size`` / ``kept``), then the central square, uint8 (size, size, 3).
 
-    Pillow's own anti-aliased resize of just the box that the crop keeps: bit for bit torchvision's Resize + CenterCrop
-    on a Pillow picture.
+    Pillow's own anti-aliased resize, because numbers are compared: bit for bit torchvision's Resize + CenterCrop.
     """
     height, width = picture_HWC.shape[:2]
     shorter = int(size / kept)
@@ -123,7 +122,5 @@ def centre(picture_HWC: np.ndarray, size: int, kept: float, interpolation: str) 
         (shorter, int(shorter * width / height)) if height <= width else (int(shorter * height / width), shorter)
     )
     top, left = round((tall - size) / 2), round((wide - size) / 2)
-    y, x = height / tall, width / wide
-    box = (left * x, top * y, (left + size) * x, (top + size) * y)
-    image = Image.fromarray(picture_HWC)
-    return np.asarray(image.resize((size, size), _PILLOW[interpolation], box=box))
+    resized = Image.fromarray(picture_HWC).resize((wide, tall), _PILLOW[interpolation])
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
