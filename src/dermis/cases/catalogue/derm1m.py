@@ -45,8 +45,8 @@ def derm1m(files: Files, caption: str = "truncated_caption") -> Reading:
 
     Traps: missing is a sentence ("No visual concepts", "No age information", ...), null here. Pictures are of every
     kind: modality is empty. Age is free text: read where it is one number with or without a unit. skin tone occurs in
-    captions only. The part "public" is drawn from public sets: look for overlap before testing on one. 163 captions of v1
-    are the word "nan".
+    captions only. The part "public" is drawn from public sets: look for overlap before testing on one. 163 captions
+    of v1 are the word "nan".
     """
     if caption not in CAPTIONS:
         raise ValueError(f"caption={caption!r}: allowed are {' and '.join(CAPTIONS)}.")

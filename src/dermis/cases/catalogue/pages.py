@@ -6,7 +6,8 @@ from dermis.cases.catalogue.reader import READERS
 
 PREFACE = """# Data sets
 
-One section per reader, and each is the docstring of that reader; `dermis list readers` prints their first lines, `dermis import NAME` the page.
+One section per reader, and each is the docstring of that reader; `dermis list readers` prints their first lines,
+`dermis import NAME` the page.
 
     dermis import ham10000 path/to/HAM10000 --out cases.parquet
 
