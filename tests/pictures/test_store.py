@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dermis.pictures import PictureError, store
+from dermis.pictures import PictureError, archive, store
 
 CONTENTS = {f"images/isic_{i:04}.jpg": bytes([i]) * (100 + i) for i in range(50)}
 
@@ -20,10 +20,10 @@ def root(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     for name, method in (("stored.zip", zipfile.ZIP_STORED), ("packed.ZIP", zipfile.ZIP_DEFLATED)):
-        with zipfile.ZipFile(tmp_path / name, "w", method) as archive:
-            archive.mkdir("images")
+        with zipfile.ZipFile(tmp_path / name, "w", method) as packed:
+            packed.mkdir("images")
             for member, data in CONTENTS.items():
-                archive.writestr(member, data)
+                packed.writestr(member, data)
     with h5py.File(tmp_path / "train-image.hdf5", "w") as file:
         for i, data in enumerate(CONTENTS.values()):
             file[f"ISIC_{i:04}"] = np.void(data)
@@ -139,7 +139,7 @@ def test_a_damaged_encrypted_or_oversized_member_is_a_sentence(root, monkeypatch
     (root / "encrypted.zip").write_bytes(data)
     with pytest.raises(PictureError, match="is encrypted"):
         store.read_bytes(root, "encrypted.zip!/images/isic_0000.jpg")
-    monkeypatch.setattr(store, "MAX_BYTES", 99)
+    monkeypatch.setattr(archive, "MAX_BYTES", 99)
     for path in ("images/isic_0001.jpg", "packed.ZIP!/images/isic_0001.jpg", "train-image.hdf5!/ISIC_0001"):
         with pytest.raises(PictureError, match="has 101 bytes; a picture may have 99"):
             store.read_bytes(root, path)
@@ -154,8 +154,8 @@ def test_members_lists_what_may_stand_behind_the_mark(root):
 
 def test_an_archive_that_is_packed_again_is_read_again(root):
     assert store.read_bytes(root, "stored.zip!/images/isic_0000.jpg") == b"\0" * 100
-    with zipfile.ZipFile(root / "stored.zip", "w") as archive:
-        archive.writestr("images/isic_0000.jpg", b"new")
+    with zipfile.ZipFile(root / "stored.zip", "w") as packed:
+        packed.writestr("images/isic_0000.jpg", b"new")
     assert store.read_bytes(root, "stored.zip!/images/isic_0000.jpg") == b"new"
 
 

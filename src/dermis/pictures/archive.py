@@ -1,0 +1,169 @@
+"""Zip and HDF5 files of pictures, opened once per process and safe to read from threads and forked workers.
+
+A zip is indexed once and then read by offset with ``pread``, which has no file position to share, so threads and forked
+workers read the same descriptor. HDF5 files are opened again after a fork, because their library keeps state that a
+fork must not inherit.
+"""
+
+import os
+import struct
+import zipfile
+import zlib
+from bisect import bisect_left
+from collections.abc import Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
+from io import FileIO
+
+import h5py
+import numpy as np
+
+from dermis.pictures import PictureError
+
+ARCHIVES = {".zip": "zip", ".hdf5": "HDF5", ".h5": "HDF5"}
+MAX_BYTES = 1 << 29  # no encoded photograph is larger; a member that unpacks to more is a bomb
+
+
+def check_size(name: str, size: int) -> None:
+    """Raise PictureError if ``name`` has more bytes than a picture may have."""
+    if size > MAX_BYTES:
+        raise PictureError(f"{name} has {size:,} bytes; a picture may have {MAX_BYTES:,}.")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names that can be asked for exactly, without regard to case, and for the nearest."""
+
+    names: Collection[str]
+
+    @cached_property
+    def _folded(self) -> dict[str, list[str]]:
+        folded: dict[str, list[str]] = {}
+        for name in self.names:
+            folded.setdefault(name.casefold(), []).append(name)
+        return folded
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._folded)
+
+    def find(self, name: str) -> str | None:
+        """The name as it is really spelt, or None; PictureError if only case tells two candidates apart."""
+        if name in self.names:
+            return name
+        found = self._folded.get(name.casefold(), [])
+        if len(found) > 1:
+            raise PictureError(f"{name!r} could be {' or '.join(map(repr, sorted(found)))}: give the exact case.")
+        return found[0] if found else None
+
+    def nearest(self, name: str) -> str:
+        """A half-sentence with the nearest name. Only alphabetical neighbours are compared: folders have 400,000."""
+        at = bisect_left(self._sorted, name.casefold())
+        neighbours = self._sorted[max(at - 100, 0) : at + 100]
+        close = get_close_matches(name.casefold(), neighbours, n=1, cutoff=0.5)
+        return f" Nearest: {self._folded[close[0]][0]!r}." if close else ""
+
+
+@dataclass(frozen=True)
+class Zip:
+    """A zip by its directory; stored and deflated members."""
+
+    place: str
+    file: FileIO
+    index: dict[str, zipfile.ZipInfo]
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.index)
+
+    def find(self, member: str) -> str | None:
+        """``member`` as it is really spelt, or None."""
+        return self.names.find(member) or self.names.find(member.replace("\\", "/"))
+
+    def read(self, member: str) -> bytes:
+        """The unpacked bytes; PictureError if there are none or they are damaged."""
+        name = self.find(member)
+        if name is None:
+            raise PictureError(f"{member!r} is not in {self.place}.{self.names.nearest(member)}")
+        info, where = self.index[name], f"{self.place}!/{name}"
+        check_size(where, max(info.file_size, info.compress_size))
+        if info.flag_bits & 1:
+            raise PictureError(f"{where} is encrypted.")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise PictureError(f"{where} is packed by method {info.compress_type}; only stored and deflated are read.")
+        # The length of the local header is only in the local header, and may differ from the directory's.
+        local = os.pread(self.file.fileno(), 30, info.header_offset)
+        if len(local) < 30 or local[:4] != b"PK\x03\x04":
+            raise PictureError(f"{where} has no local header: the zip is damaged.")
+        start = info.header_offset + 30 + sum(struct.unpack("<HH", local[26:30]))
+        data = os.pread(self.file.fileno(), info.compress_size, start)
+        try:
+            if info.compress_type == zipfile.ZIP_DEFLATED:
+                data = zlib.decompressobj(-15).decompress(data, info.file_size + 1)
+        except zlib.error as error:
+            raise PictureError(f"{where} is damaged: {error}.") from error
+        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+            raise PictureError(f"{where} is damaged: its length or checksum is not the one in the zip's directory.")
+        return data
+
+
+@dataclass(frozen=True)
+class HDF5:
+    """An HDF5 file whose top-level keys hold encoded pictures, as ISIC 2024's."""
+
+    place: str
+    file: h5py.File
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(dict.fromkeys(self.file))
+
+    def find(self, member: str) -> str | None:
+        """``member`` as it is really spelt, or None."""
+        return member if member in self.file else self.names.find(member)
+
+    def read(self, member: str) -> bytes:
+        """The unpacked bytes; PictureError if there are none or they are damaged."""
+        name = self.find(member)
+        if name is None:
+            raise PictureError(f"{member!r} is not in {self.place}.{self.names.nearest(member)}")
+        where, item = f"{self.place}!/{name}", self.file[name]
+        if not isinstance(item, h5py.Dataset):
+            raise PictureError(f"{where} is a group, not a picture.")
+        check_size(where, item.nbytes)
+        try:
+            value = item[...]  # [()] would strip the zero bytes at the end of a string
+        except OSError as error:
+            raise PictureError(f"{where} is damaged: {error}.") from error
+        if value.dtype == object and value.ndim == 0:
+            value = np.asarray(value.item())
+        if (value.dtype.kind in "SV" and value.ndim == 0) or (value.dtype == np.uint8 and value.ndim == 1):
+            return value.tobytes()
+        raise PictureError(f"{where} holds {item.dtype} of shape {item.shape}, not the bytes of an encoded picture.")
+
+
+def open_archive(place: str) -> Zip | HDF5:
+    """The archive at ``place``, open since it was first asked for. Raises PictureError if it is none."""
+    kind = ARCHIVES.get(os.path.splitext(place)[1].lower())
+    if kind is None:
+        raise PictureError(f"{place} is not an archive: `!/` may follow {', '.join(ARCHIVES)}.")
+    try:
+        status = os.stat(place)
+        # Size and time are part of the key, so that an archive that was packed again is indexed again.
+        version = (status.st_size, status.st_mtime_ns)
+        return _open_zip(place, version) if kind == "zip" else _open_hdf5(place, version, os.getpid())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise PictureError(f"{place} cannot be opened as {kind}: {error}.") from error
+
+
+@lru_cache(maxsize=64)
+def _open_zip(place: str, version: tuple[int, int]) -> Zip:
+    with zipfile.ZipFile(place) as archive:
+        index = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+    return Zip(place, FileIO(place), index)
+
+
+@lru_cache(maxsize=64)
+def _open_hdf5(place: str, version: tuple[int, int], process: int) -> HDF5:
+    return HDF5(place, h5py.File(place, "r"))
