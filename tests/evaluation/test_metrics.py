@@ -46,7 +46,6 @@ def test_all_metrics_are_scikit_learns_under_weights(seed, decimals):
     said_N = score_NC.argmax(axis=1)
     one_hot_NC = np.eye(C)[label_N]
     for r, w in enumerate(weight_RN):
-        keep = w > 0
         theirs = {
             "accuracy": sk.accuracy_score(label_N, said_N, sample_weight=w),
             "accuracy@1": sk.accuracy_score(label_N, said_N, sample_weight=w),
@@ -58,9 +57,7 @@ def test_all_metrics_are_scikit_learns_under_weights(seed, decimals):
             "positive AUROC": sk.roc_auc_score(label_N == 3, score_NC[:, 3], sample_weight=w),
             "positive AUPR": sk.average_precision_score(label_N == 3, score_NC[:, 3], sample_weight=w),
             "positive specificity": sk.recall_score(label_N != 3, said_N != 3, sample_weight=w),
-            "log loss": sk.log_loss(
-                label_N[keep], score_NC[keep].clip(2**-23, 1), sample_weight=w[keep], labels=range(C)
-            ),
+            "log loss": -np.average(np.log(score_NC[np.arange(N), label_N].clip(2**-23)), weights=w),
         }
         for name, score in (("precision", sk.precision_score), ("recall", sk.recall_score), ("F1", sk.f1_score)):
             theirs[f"macro {name}"] = score(label_N, said_N, average="macro", sample_weight=w)
@@ -89,6 +86,22 @@ def test_calibration_error_is_torchmetrics():
             torch.tensor(score_NC[rows]), torch.tensor(label_N[rows]), C, n_bins=15
         )
         assert expected_calibration_error(score_NC, label_N, weight_RN)[r] == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_log_loss_is_scikit_learns():
+    score_NC, label_N, weight_RN = case()
+    theirs = sk.log_loss(label_N, score_NC, sample_weight=weight_RN[0])
+    assert log_loss(score_NC, label_N, weight_RN)[0] == pytest.approx(theirs, abs=1e-6)
+
+
+def test_class_names_add_each_classs_own_numbers():
+    score_NC, label_N, _ = case()
+    said_N = score_NC.argmax(axis=1)
+    ours = classification_metrics(score_NC, label_N, class_names="abcde")
+    for c, name in enumerate("abcde"):
+        assert ours[f"recall: {name}"][0] == pytest.approx(sk.recall_score(label_N == c, said_N == c))
+        assert ours[f"precision: {name}"][0] == pytest.approx(sk.precision_score(label_N == c, said_N == c))
+        assert ours[f"AUROC: {name}"][0] == pytest.approx(sk.roc_auc_score(label_N == c, score_NC[:, c]))
 
 
 def test_confidence_one_is_in_the_last_bin():
@@ -140,7 +153,7 @@ def test_undefined_nan_leaves_out_what_undefined_zero_counts_as_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, score in (("precision", sk.precision_score), ("recall", sk.recall_score), ("F1", sk.f1_score)):
-            arguments = dict(labels=range(C), average="macro")
+            arguments = {"labels": range(C), "average": "macro"}
             assert left_out[f"macro {name}"][0] == pytest.approx(
                 score(label_N, said_N, zero_division=np.nan, **arguments), abs=1e-6
             )

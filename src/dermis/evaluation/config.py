@@ -78,6 +78,10 @@ class EvaluationConfig:
             raise ValueError("synonyms and scale belong to the protocol `prompts`, which is not among the protocols.")
         if self.prompt_names is not None and not {"prompts", "make"} & set(self.protocols):
             raise ValueError("prompt_names belongs to `prompts` and `make`, which are not among the protocols.")
+        if self.undefined not in ("nan", "zero"):
+            raise unknown("handling of undefined metrics", self.undefined, ("nan", "zero"))
+        if self.n_boot < 1:
+            raise ValueError(f"n_boot must be at least 1; it is {self.n_boot}.")
         if self.shot_seeds < 2:
             raise ValueError(
                 f"shot_seeds must be at least 2, or there is no spread to report; it is {self.shot_seeds}."

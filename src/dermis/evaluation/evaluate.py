@@ -6,6 +6,7 @@ from typing import Any
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.examples import examples
 from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import confusion_matrix
 from dermis.evaluation.protocols import Scored, classify, retrieve_both
@@ -91,21 +92,12 @@ def _retrieval(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
 
 
 def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictures: int, seed: int) -> Section:
-    from dermis.evaluation.examples import examples
-    from dermis.evaluation.plots import confusion_plot, reliability_plot, roc_plot
-
     if scored.scores.ndim == 3:
         return Section(name, scored.protocol, scored.about, classes)
     score_NC, label_N = scored.scores, cases.label
-    called_N = score_NC.argmax(axis=1)
-    plots = {
-        "Confusion matrix": confusion_plot(label_N, called_N, classes),
-        "ROC curves, each class against the rest": roc_plot(score_NC, label_N, classes),
-        "Reliability: does 80 % sure mean 80 % right?": reliability_plot(score_NC, label_N),
-    }
-    confusion = confusion_matrix(label_N, called_N, len(classes)).tolist()
-    shown = examples(cases.manifest, score_NC, label_N, classes, pictures, seed) if pictures else []
-    return Section(name, scored.protocol, scored.about, classes, confusion, plots, shown)
+    confusion = confusion_matrix(label_N, score_NC.argmax(axis=1), len(classes)).tolist()
+    shown = examples(cases.manifest, score_NC, label_N, classes, pictures, seed)
+    return Section(name, scored.protocol, scored.about, classes, confusion, shown, score_NC, label_N)
 
 
 def _notes(setting: Setting) -> list[str]:

@@ -132,8 +132,8 @@ def panderm_probe(train_MD: np.ndarray, train_label_M: np.ndarray, classes: int,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         linear = nn.Linear(train_MD.shape[1], classes)
-    x_MD = torch.as_tensor(np.asarray(train_MD), dtype=torch.float32)
-    label_M = torch.as_tensor(np.asarray(train_label_M), dtype=torch.int64)
+    x_MD = torch.tensor(np.asarray(train_MD), dtype=torch.float32)
+    label_M = torch.tensor(np.asarray(train_label_M), dtype=torch.int64)
     c = train_MD.shape[1] * classes / 100
     optimiser = torch.optim.LBFGS(linear.parameters(), line_search_fn="strong_wolfe", max_iter=1000)
 

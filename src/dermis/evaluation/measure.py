@@ -3,7 +3,7 @@
 Shapes: N cases, C classes, R weight vectors (bootstrap draws), S draws of few-shot cases.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ from dermis.cases.manifest import Manifest
 from dermis.evaluation.bootstrap import Interval, intervals, replicates, summarise
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.few_shot import over_seeds
-from dermis.evaluation.metrics import class_counts, classification_metrics, macro_one_vs_one_auroc, undefined_classes
+from dermis.evaluation.metrics import classification_metrics, macro_one_vs_one_auroc, undefined_classes
 from dermis.evaluation.protocols import Scored
-from dermis.evaluation.ranking import one_vs_rest
 from dermis.evaluation.report import Entry, entries
 from dermis.evaluation.setting import Cases
 from dermis.evaluation.subgroups import attribute, by_subgroup
@@ -36,16 +35,18 @@ def measure(
         yield from entries(_over_draws(scored.scores, label_N, groups, classes, config), **size, **common)
         return
     score_NC = scored.scores
-    overall = intervals(
-        lambda w: _metrics(score_NC, label_N, w, classes, config, scored.one_vs_one), groups, centred=("ECE",), **boot
+    found = intervals(
+        lambda w: _metrics(score_NC, label_N, w, classes, config, scored.one_vs_one, classes),
+        groups,
+        centred=("ECE",),
+        **boot,
     )
     missing = undefined_classes(label_N, score_NC.argmax(axis=1), classes)
-    for entry_metric, interval in overall.items():
-        notes = _missing_note(entry_metric, missing, config.undefined)
-        yield from entries({entry_metric: interval}, notes=notes, **size, **common)
-    per_class = intervals(lambda w: _per_class(score_NC, label_N, w, classes), groups, **boot)
-    for key, interval in per_class.items():
+    for key, interval in found.items():
         metric, _, class_name = key.partition(": ")
+        if not class_name:
+            yield from entries({key: interval}, notes=_missing_note(key, missing, config.undefined), **size, **common)
+            continue
         of_class = label_N == classes.index(class_name)
         yield from entries(
             {metric: interval},
@@ -66,12 +67,19 @@ def _metrics(
     weight_RN: np.ndarray,
     classes: list[str],
     config: EvaluationConfig,
-    one_vs_one: bool,
+    one_vs_one: bool = False,
+    class_names: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     positive = None if config.positive is None else classes.index(config.positive)
     top = tuple(k for k in config.top if k < len(classes))
     values = classification_metrics(
-        score_NC, label_N, weight_RN, top=top, positive=positive, undefined=config.undefined
+        score_NC,
+        label_N,
+        weight_RN,
+        top=top,
+        positive=positive,
+        undefined=config.undefined,
+        class_names=class_names,
     )
     if one_vs_one:
         values["macro AUROC (one vs one)"] = macro_one_vs_one_auroc(
@@ -84,7 +92,7 @@ def _over_draws(
     score_SNC: np.ndarray, label_N: np.ndarray, groups: pd.Series, classes: list[str], config: EvaluationConfig
 ) -> dict[str, Interval]:
     def per_draw(weight_RN: np.ndarray) -> dict[str, np.ndarray]:
-        values = [_metrics(score_NC, label_N, weight_RN, classes, config, False) for score_NC in score_SNC]
+        values = [_metrics(score_NC, label_N, weight_RN, classes, config) for score_NC in score_SNC]
         return {metric: np.stack([v[metric] for v in values], axis=1) for metric in values[0]}
 
     values = per_draw(np.ones((1, len(label_N))))
@@ -93,18 +101,6 @@ def _over_draws(
         metric: summarise(float(value[0].mean()), over_seeds(drawn[metric], config.seed), centre=metric == "ECE")
         for metric, value in values.items()
     }
-
-
-def _per_class(
-    score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray, classes: list[str]
-) -> dict[str, np.ndarray]:
-    counts = class_counts(label_N, score_NC.argmax(axis=1), len(classes), weight_RN)
-    tables = {
-        "recall": counts.recall(),
-        "precision": counts.precision(),
-        "AUROC": one_vs_rest(score_NC, label_N, weight_RN)[0],
-    }
-    return {f"{metric}: {name}": value[:, c] for metric, value in tables.items() for c, name in enumerate(classes)}
 
 
 def _by_group(

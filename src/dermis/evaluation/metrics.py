@@ -8,6 +8,7 @@ some published tables therefore have it: there an absent class drags the mean.
 The decision is the class of the highest score, the first of equals. Shapes: N cases, C classes, R weight vectors.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +27,14 @@ def classification_metrics(
     *,
     top: tuple[int, ...] = (),
     positive: int | None = None,
+    class_names: Sequence[str] = (),
     undefined: str = "nan",
 ) -> dict[str, np.ndarray]:
     """All metrics of probabilities ``score_NC`` (rows sum to 1) against ``label_N``: name -> value (R,).
 
     ``top``: the k of accuracy@k. ``positive``: a class whose own precision, recall, specificity, F1, AUROC and AUPR
-    (against all others, decided by arg-max) are added. Raises ValueError for labels outside 0 … C−1 and scores that
-    are not finite or not probabilities.
+    (against all others, decided by arg-max) are added. ``class_names``: each class's recall, precision and AUROC are
+    added as "recall: NAME". Raises ValueError for labels outside 0 … C−1 and scores that are not probabilities.
     """
     score_NC, label_N = checked(score_NC, label_N)
     if undefined not in UNDEFINED:
@@ -54,6 +56,9 @@ def classification_metrics(
     values["ECE"] = expected_calibration_error(score_NC, label_N, weight_RN)
     values["Brier score"] = brier_score(score_NC, label_N, weight_RN)
     values["log loss"] = log_loss(score_NC, label_N, weight_RN)
+    per_class = {"recall": counts.recall(), "precision": counts.precision(), "AUROC": auroc_RC}
+    for metric, value_RC in per_class.items():
+        values |= {f"{metric}: {name}": value_RC[:, c] for c, name in enumerate(class_names)}
     if positive is not None:
         values |= positive_class_metrics(score_NC, label_N, positive, weight_RN, undefined=undefined)
     return values

@@ -26,6 +26,7 @@ CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dermis",
+    "text.parse_math": False,
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -39,6 +40,15 @@ STYLE = {
 }
 NAMED = 30
 """a confusion matrix with more classes has no names and no numbers in its cells"""
+
+
+def plots_of(score_NC: np.ndarray, label_N: np.ndarray, classes: Sequence[str]) -> dict[str, str]:
+    """Title -> SVG of all plots of one classification protocol."""
+    return {
+        "Confusion matrix": confusion_plot(label_N, score_NC.argmax(axis=1), classes),
+        "ROC curves, each class against the rest": roc_plot(score_NC, label_N, classes),
+        "Reliability: does 80 % sure mean 80 % right?": reliability_plot(score_NC, label_N),
+    }
 
 
 def confusion_plot(label_N: np.ndarray, predicted_N: np.ndarray, classes: Sequence[str]) -> str:
@@ -82,7 +92,16 @@ def reliability_plot(probability_NC: np.ndarray, label_N: np.ndarray) -> str:
         figure = Figure(figsize=(4.4, 4.8), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
         upper.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="as it should be")
-        upper.plot(confidence, accuracy, color=ACCENT, marker="o", markersize=4, linewidth=1.4, label="this model")
+        upper.plot(
+            confidence,
+            accuracy,
+            color=ACCENT,
+            marker="o",
+            markersize=4,
+            linewidth=1.4,
+            clip_on=False,
+            label="this model",
+        )
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that was right")
         upper.legend(title=f"calibration error {error:.3f}", loc="upper left")
         lower.bar(edges[:-1], share, width=np.diff(edges), align="edge", color=ACCENT, alpha=0.6)
@@ -105,7 +124,7 @@ def roc_plot(score_NC: np.ndarray, label_N: np.ndarray, classes: Sequence[str]) 
             area = auroc(score_NC[:, c], label_N == c)[0]
             _roc(axes, score_NC[:, c], label_N == c, color=colour, label=f"{_short(classes[c])} {area:.3f}")
         axes.set(xlim=(-0.01, 1), ylim=(0, 1.01))
-        axes.legend(loc="lower right", fontsize=8, title="AUROC", alignment="right")
+        axes.legend(loc="lower right", fontsize=8, title="AUROC")
         return _svg(figure, "ROC curve of each class against the others")
 
 

@@ -23,7 +23,6 @@ from dermis.evaluation.retrieval import Retrieved, image_to_text, text_to_image
 from dermis.evaluation.setting import Cases, Setting
 from dermis.evaluation.text_embedding import embed_texts
 from dermis.language.prompts import class_prompts
-from dermis.registry import unknown
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ def _prompts(setting: Setting) -> Iterator[Scored]:
     names = config.prompt_names or {}
     yield _by_prompts(setting, names, config.templates, scale, "", "")
     if config.synonyms is not None:
-        _check_names(config.synonyms, setting.classes)
         seen = None if setting.training_texts is None else _seen_forms(config.synonyms, setting.training_texts)
         kind = "unseen synonyms" if seen is not None and not any(seen.values()) else "synonyms"
         about = "Prompts use other names: " + "; ".join(f"{c}: {', '.join(n)}" for c, n in config.synonyms.items())
@@ -90,12 +88,6 @@ def _shared_space(cases: Cases) -> np.ndarray:
 
 def _seen_forms(names: dict[str, list[str]], texts: Iterable[str]) -> dict[str, int]:
     return seen_in_training([form for forms in names.values() for form in forms], texts)
-
-
-def _check_names(names: dict[str, list[str]], classes: list[str]) -> None:
-    for name in names:
-        if name not in classes:
-            raise unknown("class", name, classes)
 
 
 @dataclass(frozen=True)

@@ -27,19 +27,28 @@ def auroc_and_average_precision(
         raise ValueError(f"{int((~np.isfinite(score_N)).sum())} of {len(score_N)} scores are not finite numbers.")
     weight_RN = np.ones((1, len(score_N))) if weight_RN is None else weight_RN
     order = np.argsort(-score_N, kind="stable")
-    weight_RN, positive_N, score_N = weight_RN[:, order], positive_N[order], score_N[order]
-    hit_RU, all_RU = weight_RN * positive_N, weight_RN
-    new = np.flatnonzero(np.r_[True, score_N[1:] != score_N[:-1]])
-    if len(new) < len(score_N):  # equal scores are one threshold
-        hit_RU, all_RU = np.add.reduceat(hit_RU, new, axis=1), np.add.reduceat(all_RU, new, axis=1)
-    miss_RU = all_RU - hit_RU
-    hits_R, misses_R = hit_RU.sum(1), miss_RU.sum(1)
-    below_RU = misses_R[:, None] - np.cumsum(miss_RU, axis=1)  # negatives scored lower than this threshold
-    at_least_RU = np.cumsum(all_RU, axis=1)
+    positive_N, score_N = positive_N[order], score_N[order]
+    # Weights summed down to each rank, from a 0 above the first; all that follows looks at the P positives only.
+    all_RN1 = np.zeros((len(weight_RN), len(order) + 1))
+    np.cumsum(weight_RN[:, order], axis=1, out=all_RN1[:, 1:])
+    at_P = np.flatnonzero(positive_N)
+    weight_RP = weight_RN[:, order[at_P]]
+    hits_RP1 = np.zeros((len(weight_RN), len(at_P) + 1))
+    np.cumsum(weight_RP, axis=1, out=hits_RP1[:, 1:])
+    # Equal scores are one threshold, from rank start_P up to (not including) rank end_P.
+    falling_N = -score_N
+    start_P = np.searchsorted(falling_N, falling_N[at_P], side="left")
+    end_P = np.searchsorted(falling_N, falling_N[at_P], side="right")
+    all_RP, hits_RP = all_RN1[:, end_P], hits_RP1[:, np.searchsorted(at_P, end_P)]
+    above_RP = all_RN1[:, start_P] - hits_RP1[:, np.searchsorted(at_P, start_P)]  # negatives with higher scores
+    hits_R = hits_RP1[:, -1]
+    misses_R = all_RN1[:, -1] - hits_R
+    below_RP = misses_R[:, None] - (all_RP - hits_RP)
     with np.errstate(invalid="ignore", divide="ignore"):
-        area_R = np.einsum("ru,ru->r", hit_RU, below_RU + 0.5 * miss_RU) / (hits_R * misses_R)
-        precision_RU = np.where(at_least_RU > 0, np.cumsum(hit_RU, axis=1) / at_least_RU, 0.0)
-        precision_R = np.einsum("ru,ru->r", hit_RU, precision_RU) / hits_R
+        # lower ones count 1 and equal ones ½: (below + (not above)) / 2
+        area_R = np.einsum("rp,rp->r", weight_RP, (below_RP + misses_R[:, None] - above_RP) / 2) / (hits_R * misses_R)
+        precision_RP = np.where(all_RP > 0, hits_RP / all_RP, 0.0)
+        precision_R = np.einsum("rp,rp->r", weight_RP, precision_RP) / hits_R
     return np.where(hits_R * misses_R > 0, area_R, np.nan), np.where(hits_R > 0, precision_R, np.nan)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from dermis.evaluation.bootstrap import Interval
 
 LEVEL = 0.95
@@ -58,15 +60,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Section:
-    """What one protocol adds beside its entries: classes, confusion counts, plots (title -> SVG), example pictures."""
+    """What one protocol adds beside its entries: classes, confusion counts (rows are the truth), example pictures, and
+    the scores (N, C) and labels (N,) that the plots are drawn from."""
 
     model: str
     protocol: str
     about: str
     classes: list[str] = field(default_factory=list)
     confusion: list[list[int]] = field(default_factory=list)
-    plots: dict[str, str] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list)
+    scores: np.ndarray | None = field(default=None, repr=False, compare=False)
+    labels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

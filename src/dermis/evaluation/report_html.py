@@ -5,6 +5,7 @@ import math
 from html import escape
 from importlib.resources import files
 
+from dermis.evaluation.plots import plots_of
 from dermis.evaluation.report import Entry, Example, Report, Section
 from dermis.evaluation.report_tables import Table, meaning, protocols, tables
 
@@ -109,12 +110,14 @@ def _whisker(entry: Entry) -> str:
 
 
 def _plots(section: Section, several: bool) -> str:
+    if section.scores is None or section.labels is None:
+        return ""
     of = f" ({escape(section.model)})" if several else ""
-    plots = "".join(
+    figures = "".join(
         f'<figure class="card">{svg}<figcaption>{escape(title)}{of}</figcaption></figure>'
-        for title, svg in section.plots.items()
+        for title, svg in plots_of(section.scores, section.labels, section.classes).items()
     )
-    return f'<div class="plots">{plots}</div>' if plots else ""
+    return f'<div class="plots">{figures}</div>'
 
 
 def _pictures(section: Section, several: bool) -> str:

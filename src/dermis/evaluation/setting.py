@@ -65,6 +65,9 @@ class Setting:
 
     def __post_init__(self) -> None:
         self.classes = classes_of(self.manifest, self.config.classes)
+        for name in [self.config.positive or (), *(self.config.synonyms or ()), *(self.config.prompt_names or ())]:
+            if name and name not in self.classes:
+                raise unknown("class", name, self.classes)
 
     def cases(self, split: str) -> Cases:
         if split not in self._splits:

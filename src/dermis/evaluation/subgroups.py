@@ -20,7 +20,23 @@ AGE_BANDS = ((0, 20), (20, 40), (40, 60), (60, 80), (80, 200))
 """years, the upper end excluded"""
 AT_LEAST = 20
 """a smaller group is counted but not measured"""
-METRICS = ("accuracy", "balanced accuracy", "macro AUROC")
+
+
+def _recalls(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
+    return class_counts(label_N, score_NC.argmax(axis=1), score_NC.shape[1], weight_RN).recall()
+
+
+def _accuracy(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # a draw without the group
+        return (weight_RN @ (score_NC.argmax(axis=1) == label_N) / weight_RN.sum(axis=1))[:, None]
+
+
+def _areas(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
+    return one_vs_rest(score_NC, label_N, weight_RN)[0]
+
+
+METRICS = {"accuracy": _accuracy, "balanced accuracy": _recalls, "macro AUROC": _areas}
+"""metric -> its values before the mean over classes, (R, C) (accuracy: (R, 1)); NaN where a draw has no such cases"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,10 @@ def by_subgroup(
         if len(rows) >= AT_LEAST:
             score, label = score_NC[rows], label_N[rows]
             metrics = intervals(
-                lambda w, s=score, y=label: _means(_per_class(s, y, w)), patients_N[rows], n_boot=n_boot, seed=seed
+                lambda w, s=score, y=label: {name: macro_mean(of(s, y, w)) for name, of in METRICS.items()},
+                patients_N[rows],
+                n_boot=n_boot,
+                seed=seed,
             )
         found.append(Subgroup(name, group, len(rows), len(np.unique(patients_N[rows])), metrics))
     measured = [g for g in found if g.metrics and g.name != "not recorded"]
@@ -118,26 +137,10 @@ def _gap(
     score, label, inside = score_NC[rows], label_N[rows], attribute_N[rows] == best.name
 
     def difference(weight_RN: np.ndarray) -> dict[str, np.ndarray]:
-        pair = [_per_class(score[side], label[side], weight_RN[:, side])[metric] for side in (inside, ~inside)]
+        pair = [METRICS[metric](score[side], label[side], weight_RN[:, side]) for side in (inside, ~inside)]
         shared = ~np.isnan(pair[0]) & ~np.isnan(pair[1])
         upper, lower = (macro_mean(np.where(shared, value, np.nan)) for value in pair)
         return {metric: upper - lower}
 
     found = intervals(difference, patients_N[rows], n_boot=n_boot, seed=seed)[metric]
     return Gap(name, metric, best.name, worst.name, len(rows), len(np.unique(patients_N[rows])), found)
-
-
-def _per_class(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy (R, 1), recalls (R, C) and one-vs-rest ROC areas (R, C); NaN where a draw has no such cases."""
-    counts = class_counts(label_N, score_NC.argmax(axis=1), score_NC.shape[1], weight_RN)
-    with np.errstate(invalid="ignore"):
-        accuracy_R = counts.true.sum(axis=1) / weight_RN.sum(axis=1)
-    return {
-        "accuracy": accuracy_R[:, None],
-        "balanced accuracy": counts.recall(),
-        "macro AUROC": one_vs_rest(score_NC, label_N, weight_RN)[0],
-    }
-
-
-def _means(per_class: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: macro_mean(value_RC) for name, value_RC in per_class.items()}
