@@ -94,6 +94,12 @@ def test_the_loss_is_computed_in_full_precision_under_autocast(name, batch):
 
 
 @PAGES
+def test_the_chunk_setting_reaches_the_loss(name, batch):
+    with pytest.raises(ValueError, match="chunk must be at least 1"):
+        build(name, chunk=0)(batch)
+
+
+@PAGES
 @pytest.mark.parametrize("learn", [True, False])
 def test_the_scale_is_trained_only_if_asked(name, learn, batch):
     page = build(name, learn_scale=learn)
