@@ -93,6 +93,11 @@ def test_a_csv_is_read_whatever_its_delimiter_mark_and_line_ends(tmp_path, delim
     assert np.isnan(manifest.table["patient.age"][1])
 
 
+def test_the_delimiter_is_the_one_that_finds_the_ids_not_the_commonest(tmp_path):
+    manifest = Manifest.read(write_csv(tmp_path, "case_id,image,lesion.a;b;c;d\n1,1.jpg,2"))
+    assert manifest.table.columns.tolist() == ["case_id", "image", "lesion.a;b;c;d"]
+
+
 def test_in_a_csv_numbers_are_numbers_codes_are_text_and_lists_are_lists(tmp_path):
     rows = [
         "case_id,image,patient_id,lesion.size,lesion.code,lesion.site,lesion.none,sentences",

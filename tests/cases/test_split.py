@@ -108,6 +108,18 @@ def test_any_table_is_split_whole_close_to_target_with_each_class_everywhere(row
     assert shuffled.table["split"].tolist() == chosen.table["split"].iloc[order].tolist()
 
 
+def test_a_class_of_three_patients_is_in_all_three_splits():
+    table = manifest([f"p{i}" for i in range(100)], ["rare"] * 3 + ["common"] * 97)
+    for seed in range(5):
+        assert set(split(table, seed=seed).table["split"][:3]) == {"train", "valid", "test"}
+
+
+def test_many_small_classes_do_not_add_up_to_wrong_sizes():
+    """Eight cases of a class cannot be 5.6, 0.8 and 1.6; the roundings of forty classes have to cancel."""
+    table = manifest([f"p{i}" for i in range(320)], [f"class {i % 40}" for i in range(320)])
+    assert shares(split(table), "split").to_dict() == pytest.approx({"train": 0.7, "valid": 0.1, "test": 0.2}, abs=0.03)
+
+
 def test_each_placement_is_the_one_that_least_raises_chi_square():
     """The rule of the docstring against the statistic itself, for patients of one class."""
     table = manifest([f"p{i}" for i in range(60) for _ in range(1 + i % 4)], ["a"] * sum(1 + i % 4 for i in range(60)))
