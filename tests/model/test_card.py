@@ -2,13 +2,8 @@
 
 from dermis.model.card import Card, render
 
-ENTRY = {
-    "protocol": "prompt classification",
-    "metric": "macro AUROC",
-    "n": 2015,
-    "value": 0.9123,
-    "interval": [0.9, 0.92],
-}
+ENTRY = {"protocol": "prompts", "metric": "macro AUROC", "value": 0.9123, "low": 0.9, "high": 0.92, "n": 2015}
+ENTRY |= {"model": "m", "dataset": "HAM10000", "split": "test", "subgroup": "", "class_name": ""}
 
 
 def test_a_bare_card_says_what_is_missing_and_what_it_is_not_for(tiny):
@@ -21,9 +16,15 @@ def test_a_bare_card_says_what_is_missing_and_what_it_is_not_for(tiny):
 
 def test_a_full_card_shows_metrics_with_intervals(tiny):
     card = Card(title="Title", data="HAM10000, 8,010 cases", licence="CC-BY-NC-4.0", citation="@article{x}")
-    text = render(tiny(size=96), card, "m", recipe=object(), report={"entries": [ENTRY, ENTRY | {"interval": None}]})
-    assert "| prompt classification | macro AUROC | 2015 | 0.912 | 0.900 to 0.920 |" in text
-    assert "| 0.912 | – |" in text
+    undefined = ENTRY | {"metric": "AUPR", "value": None}
+    bare = ENTRY | {"metric": "ECE", "value": 0.5, "low": None, "high": None}
+    women = ENTRY | {"subgroup": "patient.sex = female", "metric": "hidden"}
+    report = {"entries": [ENTRY, undefined, bare, women]}
+    text = render(tiny(size=96), card, "m", recipe=object(), report=report)
+    assert "| m | HAM10000, test | prompts | macro AUROC | 2015 | 0.912 [0.900, 0.920] |" in text
+    assert "| AUPR | 2015 | undefined |" in text
+    assert "| ECE | 2015 | 0.500 |" in text
+    assert "hidden" not in text
     assert "force_image_size=96" in text
     assert "```bibtex\n@article{x}\n```" in text
     assert "license: CC-BY-NC-4.0" in text

@@ -1,7 +1,7 @@
 """The model card: README.md of a model folder, from its towers, its recipe and its report."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ from torch import nn
 
 import dermis
 from dermis.model import open_clip_layout
-from dermis.recipe import to_mapping
 from dermis.towers.two_tower import TwoTower
 
 INTENDED_USE = (
@@ -45,7 +44,7 @@ def render(
 ) -> str:
     """README.md as text: front matter of the model hub, then what is known; what is not is said to be missing.
 
-    ``report``: a mapping whose ``entries`` (or a list of entries itself) have protocol, n, metric, value and interval.
+    ``report``: the evaluation's, as in its report.json.
     """
     tags = ["dermatology", "dermis"] + ([] if open_clip_layout.why_not(model) else ["open_clip"])
     front = [
@@ -112,18 +111,23 @@ def _architecture(model: nn.Module) -> str:
 
 
 def _results(report: Mapping[str, Any] | None) -> str:
-    rows = list(_entries(report))
-    if not rows:
+    """The numbers about everybody and all classes; groups and single classes are in report.json."""
+    found = [e for e in (report or {}).get("entries", []) if not e["subgroup"] and not e["class_name"]]
+    if not found:
         return "None recorded."
-    head = ["| protocol | metric | n | value | 95 % interval |", "| --- | --- | --: | --: | --- |"]
-    return "\n".join(head + rows)
+    rows = [
+        "| model | cases | protocol | metric | n | value [95 % interval] |",
+        "| --- | --- | --- | --- | --: | --- |",
+    ]
+    for e in found:
+        cases = f"{e['dataset']}, {e['split']}"
+        rows.append(f"| {e['model']} | {cases} | {e['protocol']} | {e['metric']} | {e['n']} | {_number(e)} |")
+    note = "Intervals: bootstrap over patients (else lesions, else cases). Numbers by group: report.json."
+    return "\n".join([*rows, "", note])
 
 
-def _entries(report: Mapping[str, Any] | Sequence[Any] | None) -> Iterator[str]:
-    entries = report.get("entries", []) if isinstance(report, Mapping) else report or []
-    for entry in map(to_mapping, entries):
-        interval = entry.get("interval")
-        shown = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "–"
-        value = entry["value"]
-        value = f"{value:.3f}" if isinstance(value, float) else value
-        yield f"| {entry['protocol']} | {entry['metric']} | {entry['n']} | {value} | {shown} |"
+def _number(entry: Mapping[str, Any]) -> str:
+    if entry["value"] is None:
+        return "undefined"
+    interval = "" if entry["low"] is None else f" [{entry['low']:.3f}, {entry['high']:.3f}]"
+    return f"{entry['value']:.3f}{interval}"
