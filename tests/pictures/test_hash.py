@@ -114,6 +114,8 @@ def test_the_pairs_are_those_of_comparing_all_with_all(seed, distance, orientati
         <= distance
     ]
     assert near_duplicates(hashes if orientations_ > 1 else hashes[:, 0], distance).tolist() == expected
+    # every pair was near in some orientation, so with nothing asked of the detail all are twins
+    assert twins(hashes, np.zeros((60, 32, 32), np.int8), distance, likeness=-1).tolist() == expected
 
 
 @pytest.mark.parametrize("count", [0, 1])
