@@ -29,17 +29,18 @@ VERSIONS = ("open_clip", "whole", "chunked")
 
 def make(name: str, version: str, size: str, chunk: int) -> tuple[Callable[[], Tensor], list[Tensor]]:
     """The loss as a function without arguments, and its inputs."""
-    from open_clip.loss import ClipLoss, SigLipLoss
-
     cases, width = (int(x) for x in size.split("x"))
     generator = torch.Generator().manual_seed(0)
     inputs = [F.normalize(torch.randn(cases, width, generator=generator), dim=-1) for _ in range(2)]
     inputs += [torch.tensor(1 / 0.07)] if name == "clip" else [torch.tensor(10.0), torch.tensor(-10.0)]
     for x in inputs:
         x.requires_grad_()
-    ours, theirs = (clip, ClipLoss()) if name == "clip" else (siglip, SigLipLoss())
     if version == "open_clip":
+        from open_clip.loss import ClipLoss, SigLipLoss  # here, because importing it takes long
+
+        theirs = ClipLoss() if name == "clip" else SigLipLoss()
         return lambda: theirs(*inputs), inputs
+    ours = clip if name == "clip" else siglip
     return lambda: ours(*inputs, chunk=chunk if version == "chunked" else None), inputs
 
 

@@ -17,7 +17,10 @@ Differs from the release:
   1. A rank scores its own rows only (open_clip's local_loss with gather_with_grad), and logits can be made in chunks.
      Value and gradient are those of the whole matrix.
   2. The loss is computed in float32 also under autocast; open_clip's matrix product runs in the autocast type.
-  3. A string that several cases share is encoded once. ``duplicates`` says what it then is to its twin.
+  3. A string that several cases share is encoded once. ``duplicates`` says what it then is to its twin. As negatives
+     (the paper; default), a string occurring n times stands n times in the denominator, so that e^{s u·v} learns
+     P(string | picture) / n: rare diagnoses score as if all were equally frequent. But two owners of one string push
+     each other away. Shared, the score learns P(string | picture) itself, and owners do not compete.
   4. logit_scale is clamped to at most ln 100 as in the paper; open_clip also keeps it at least 0.
 
 Shapes: B cases on this rank, S distinct strings, E embedding; after a gather B counts the cases of all ranks.
