@@ -24,7 +24,7 @@ _HOMES = {
     "make_cases": "dermis.cases.synthetic",
     "Manifest": "dermis.cases.manifest",
 }
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 (names that __getattr__ finds)
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,6 @@ from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
-from dermis.commands.progress import counting
 from dermis.distributed import is_main, rank, seed_everything, world_size
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.report import Report
@@ -33,6 +32,7 @@ from dermis.language.narrate import Narrator
 from dermis.methods import methods
 from dermis.model import save
 from dermis.model.embed import embed_pictures
+from dermis.progress import counting
 from dermis.recipe import write_yaml
 from dermis.registry import unknown
 from dermis.towers.build import build_two_tower
@@ -56,7 +56,7 @@ def cases_of(config: DataConfig, seed: int) -> Manifest:
     else:
         raise ValueError("no cases: give --data.manifest cases.parquet, or --data.reader NAME --data.root FOLDER.")
     if "split" not in manifest:
-        manifest = split(manifest, seed=seed)
+        manifest = split(manifest, seed=seed, stratify="diagnosis" if "diagnosis" in manifest else None)
     assert_no_leak(manifest)
     return manifest
 
@@ -136,8 +136,11 @@ def build_method(experiment: Experiment) -> nn.Module:
     return methods()[experiment.method.name](model, method_settings(experiment))
 
 
-def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report:
-    """Train, save and evaluate what a recipe says, beside the same model untrained; resumes what ``folder`` holds."""
+def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report | None:
+    """Train, save and evaluate what a recipe says, beside the same model untrained; resumes what ``folder`` holds.
+
+    Returns the report on rank 0 and None on the others.
+    """
     with joined() as device:
         manifest = cases_of(experiment.data, experiment.training.seed)
         columns = [
@@ -157,7 +160,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                     manifest,
                     config,
                     name=name,
-                    training_texts=said if name != UNTRAINED else [],
+                    training_texts=said,
                     embed=lambda m: embed_pictures(method.model.eval(), m, cache=cache, progress=progress),
                     command=command,
                 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from dermis.cases.manifest import Manifest
-from dermis.commands.progress import counting
+from dermis.progress import counting
 
 
 def check(manifest: tyro.conf.Positional[Path], root: Path | None = None, pictures: bool = True) -> int:
@@ -22,7 +22,7 @@ def check(manifest: tyro.conf.Positional[Path], root: Path | None = None, pictur
         pictures: open every picture (damage and duplicates); without, only the table is checked
     """
     from dermis.cases.check import check as findings_of
-    from dermis.cases.check import exit_status, report_lines
+    from dermis.cases.finding import exit_status, report_lines
 
     with counting("opening pictures") as progress:
         findings = findings_of(Manifest.read(manifest, root), pictures=pictures, progress=progress)

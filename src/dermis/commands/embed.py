@@ -31,9 +31,9 @@ def embed(
     import numpy as np
 
     from dermis.cases.manifest import Manifest
-    from dermis.commands.progress import counting
     from dermis.model import load
     from dermis.model.embed import embed_pictures
+    from dermis.progress import counting
 
     cases = Manifest.read(manifest, root)
     with counting("embedding pictures") as progress:

@@ -33,10 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     asked = tyro.cli(Evaluate, args=list(arguments), prog="dermis evaluate")
 
     from dermis.cases.manifest import Manifest
-    from dermis.commands.progress import counting
     from dermis.evaluation.evaluate import evaluate
     from dermis.model import load
     from dermis.model.embed import embed_pictures
+    from dermis.progress import counting
 
     model = load(asked.model)
     with counting("embedding pictures") as progress:

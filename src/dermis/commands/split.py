@@ -15,7 +15,7 @@ def split(
     valid: float = 0.1,
     test: float = 0.2,
     folds: int | None = None,
-    stratify: str = "diagnosis",
+    stratify: str | None = "diagnosis",
     seed: int = 0,
 ) -> int:
     """Give each case a split (or a fold) without tearing a patient, lesion or original picture apart.
@@ -26,7 +26,7 @@ def split(
         valid: share of the cases for validation
         test: share of the cases for the test
         folds: write the column `fold` with this many folds instead of `split`
-        stratify: column whose values are spread evenly
+        stratify: column whose values are spread evenly; None: none
         seed: another seed, another split
     """
     from dermis.cases.split import folds as fold

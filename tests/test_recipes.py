@@ -1,0 +1,102 @@
+"""Every recipe's smoke size runs from files to a report, on the synthetic skin or on the real data it names."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import dermis
+from dermis.cli import main
+from dermis.evaluation.report import Report
+from dermis.model import load
+
+ROOT = Path(__file__).parents[1]
+ON_ANY_CASES = sorted(p.stem for p in ROOT.glob("recipes/*.yaml") if "reader:" not in p.read_text())
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    dermis.make_cases(folder, patients=40, size=64, seed=3)
+    return folder / "cases.parquet"
+
+
+def status_of(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return end.value.code
+
+
+@pytest.mark.parametrize("recipe", ON_ANY_CASES)
+def test_smoke(recipe, cases, tmp_path):
+    run = tmp_path / "run"
+    command = ["train", recipe, "--smoke", "--out", str(run), "--data.manifest", str(cases)]
+    command += ["--data.cache", str(tmp_path / "cache")]
+    assert status_of(command) == 0
+    report = Report.read(run / "report" / "report.json")
+    assert {e.model for e in report.entries} == {"untrained", recipe}
+    assert report.synthetic
+    assert isinstance(load(run / "model"), torch.nn.Module)
+    assert all(json.loads(line)["loss"] > 0 for line in (run / "log.jsonl").read_text().splitlines())
+
+    # the resolved recipe is a recipe, and the same command finds nothing left to do
+    again = ["train", str(run / "recipe.yaml"), "--out", str(run)]
+    steps = (run / "log.jsonl").read_text()
+    assert status_of(again) == 0
+    assert (run / "log.jsonl").read_text() == steps
+
+
+def test_the_shuffled_control_and_held_out_classes_are_said(cases, tmp_path):
+    command = ["train", "demo", "--smoke", "--out", str(tmp_path / "run"), "--data.manifest", str(cases)]
+    command += ["--data.shuffle-texts", "--data.hold-out", "melanoma", "--data.cache", str(tmp_path / "cache")]
+    assert status_of(command) == 0
+    notes = " ".join(Report.read(tmp_path / "run" / "report" / "report.json").notes)
+    assert "texts are shuffled" in notes
+    assert "melanoma are held out" in notes
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["train", "clip_smal"], "Did you mean 'clip_small'?"),
+        (["train", "clip_small"], "no cases: give --data.manifest"),
+        (["train", "clip_small", "--method.name", "clp"], "Did you mean 'clip'?"),
+        (["train", "clip_ham10000"], "needs the data set's folder"),
+        (["check", "nowhere.parquet"], "no manifest at nowhere.parquet"),
+        (["evaluate", "nowhere", "nowhere.parquet"], "no folder at nowhere"),
+        (["import", "ham1000", "."], "Did you mean 'ham10000'?"),
+        (["list", "method"], "Did you mean 'methods'?"),
+        (["trian"], "Did you mean 'train'?"),
+    ],
+)
+def test_wrong_input_is_a_sentence(arguments, sentence, capsys):
+    assert status_of(arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_small_commands(cases, tmp_path, capsys):
+    copy = str(tmp_path / "cases.parquet")
+    assert status_of(["split", str(cases), "--out", copy, "--stratify", "None"]) == 0
+    assert status_of(["check", copy]) == 0
+    assert status_of(["list"]) == 0
+    assert status_of(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "train" in said
+    assert "ham10000" in said
+    assert "torch" in said
+
+
+@pytest.mark.data
+def test_smoke_on_ham10000(shared_data, shared_weights, tmp_path):
+    """A tenth of the pictures would need minutes to embed, so only that the recipe reads what it names."""
+    from dermis.experiment import read_experiment
+    from dermis.run import cases_of, training_cases
+
+    arguments = ["--data.root", str(shared_data / "ham10000_200x150"), "--data.options", "split"]
+    experiment = read_experiment(ROOT / "recipes" / "clip_ham10000.yaml", [*arguments, "split_lesion_grouped.csv"])
+    manifest = cases_of(experiment.data, 0)
+    cases, _, notes = training_cases(manifest, experiment.data, 0)
+    assert (len(manifest), len(manifest.split("test"))) == (10015, 2015)
+    assert len(cases) == len(manifest.split("train"))
+    assert not notes
