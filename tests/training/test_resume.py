@@ -81,3 +81,28 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_batch(twins, tmp_path, 
     assert {7, 11} & set(load_file(tmp_path / "not-finite.safetensors")["row_B"].tolist())
     for checkpoint in checkpoints(tmp_path / "checkpoints"):
         assert all(v.isfinite().all() for v in load_file(checkpoint / "model.safetensors").values())
+
+
+@pytest.mark.parametrize("moment", ["save_file", "_sync", "rename"])
+def test_dying_while_a_checkpoint_is_written_leaves_the_one_before(run, tmp_path, make_batches, monkeypatch, moment):
+    from pathlib import Path
+
+    from dermis.training import state
+
+    home, calls = (Path, []) if moment == "rename" else (state, [])
+    real = getattr(home, moment)
+
+    def dies_at_the_third_checkpoint(*arguments):
+        calls.append(arguments)
+        if len([c for c in calls if "00000003" in str(c)]) == 1 and "00000003" in str(arguments):
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(home, moment, dies_at_the_third_checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", make_batches())
+    monkeypatch.undo()
+    assert checkpoints(tmp_path / "cut" / "checkpoints")[-1].name == "step-00000002"
+    resumed = run(tmp_path / "cut", make_batches())
+    whole = run(tmp_path / "whole", make_batches())
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
