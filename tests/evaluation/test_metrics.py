@@ -111,6 +111,12 @@ def test_confidence_one_is_in_the_last_bin():
     assert (confidence[0, -1], accuracy[0, -1]) == (1.0, 0.75)
 
 
+def test_a_bin_holds_its_lower_edge():
+    _, accuracy, share = reliability_curve(np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([0, 1]), bins=4)
+    assert (share[0] == [0, 0, 1, 0]).all()
+    assert accuracy[0, 2] == 0.5
+
+
 def test_brier_and_log_loss_by_hand():
     score_NC, label_N = np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([0, 0])
     assert brier_score(score_NC, label_N)[0] == pytest.approx((0.09 + 0.09 + 0.64 + 0.64) / 2)

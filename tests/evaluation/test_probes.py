@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dermis.evaluation.few_shot import draw, few_shot_scores, over_seeds
 from dermis.evaluation.knn import knn_scores
-from dermis.evaluation.linear_probe import GRID, linear_probe, panderm_probe
+from dermis.evaluation.linear_probe import GRID, _best, linear_probe, panderm_probe
 
 C, D = 4, 10
 
@@ -65,6 +65,13 @@ def test_c_is_the_best_on_valid():
 
     assert chosen.c == min(GRID, key=loss)
     assert min(GRID) < chosen.c < max(GRID)
+
+
+def test_the_search_for_c_stops_after_two_rises():
+    losses = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.0, 5: 3.0, 6: 4.0, 7: 0.0}
+    walked = []
+    assert _best(losses, lambda c: walked.append(c) or losses[c]) == 4
+    assert walked == [1, 2, 3, 4, 5, 6]
 
 
 def test_cross_validation_keeps_patients_whole():

@@ -49,7 +49,9 @@ def few_shot_scores(
     solver: str = "standard",
     c: float = 0.01,
 ) -> np.ndarray:
-    """Class probabilities (S, N, C), one probe per seed. ``c`` is the standard solver's fixed penalty."""
+    """Class probabilities (S, N, C), one probe per seed. ``c`` is the standard solver's fixed penalty: 0.01 was best or
+    near it for 1, 4 and 16 shots on HAM10000's valid split with DINOv2 features (log loss, balanced accuracy).
+    """
     if solver not in SOLVERS:
         raise unknown("solver", solver, SOLVERS)
     moments = train_MD.mean(axis=0, dtype=np.float64), train_MD.std(axis=0, dtype=np.float64)
