@@ -3,7 +3,8 @@
 What cannot be computed (recall of a class without cases, precision of a class that is never predicted) is undefined.
 ``undefined="nan"`` (default) leaves it out of macro means, which are NaN only if nothing is left, and
 ``undefined_classes`` names it; ``undefined="zero"`` counts it as 0, as torchmetrics 1.x and scikit-learn do and as
-some published tables therefore have it: there an absent class drags the mean.
+some published tables therefore have it: there an absent class drags the mean. A bootstrap draw that happens to miss a
+class is treated in the same way.
 
 The decision is the class of the highest score, the first of equals. Shapes: N cases, C classes, R weight vectors.
 """
