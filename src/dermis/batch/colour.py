@@ -27,7 +27,8 @@ def colour_matrix(mean: Sequence[float], steps: Sequence[tuple[str, float]], gre
 
     ``amount``: a factor, 1 = unchanged, for brightness, contrast and saturation; a fraction of a full turn for hue.
     """
-    matrix, offset = np.eye(3), np.zeros(3)
+    # The offset is the same for all channels, because only contrast adds one, and the other steps keep grey.
+    matrix, offset = np.eye(3), 0.0
     for name, amount in steps:
         if name == "brightness":
             matrix, offset = amount * matrix, amount * offset
@@ -37,10 +38,10 @@ def colour_matrix(mean: Sequence[float], steps: Sequence[tuple[str, float]], gre
             matrix, offset = amount * matrix, amount * offset + (1 - amount) * (LUMA @ now)
         else:
             step = hue_matrix(now, amount) if name == "hue" else amount * np.eye(3) + (1 - amount) * _GREY
-            matrix, offset = step @ matrix, step @ offset
+            matrix = step @ matrix
     if grey:
-        matrix, offset = _GREY @ matrix, _GREY @ offset
-    return np.column_stack([matrix, offset])
+        matrix = _GREY @ matrix
+    return np.column_stack([matrix, np.full(3, offset)])
 
 
 def hue_matrix(mean: Sequence[float], turns: float) -> np.ndarray:
