@@ -156,25 +156,19 @@ def test_lesion_colours_tell_melanoma_from_nevus_but_not_all(melanoma_or_nevus):
         picture, inside = dermoscopic(case, 48), mask(case, case.dermoscopic, 48) > 0
         features.append(np.concatenate([picture[inside].mean(0), picture[inside].std(0), picture[~inside].mean(0)]))
     assert 0.65 < held_out_auroc(np.array(features), melanoma, train) < 0.97
-    assert 0.4 < held_out_auroc(np.array(features), np.roll(melanoma, 7), train) < 0.6  # shuffled labels
+    shuffled = [held_out_auroc(np.array(features), np.roll(melanoma, 10 * i), train) for i in range(1, 8)]
+    assert 0.42 < np.mean(shuffled) < 0.58
 
 
-def test_nothing_but_the_lesion_gives_it_away(melanoma_or_nevus):
-    """Camera settings are drawn without regard to the disease."""
-    cases, melanoma, train = melanoma_or_nevus
-    shots = [
-        [
-            *s.balance,
-            s.exposure,
-            s.blur,
-            s.noise,
-            s.vignette,
-            s.glare,
-            s.ruler,
-            s.light,
-            s.field_mm / c.lesion.diameter_mm,
-        ]
-        for c in cases
-        for s in (c.dermoscopic,)
-    ]
-    assert 0.38 < held_out_auroc(np.array(shots, float), melanoma, train) < 0.62
+def test_the_camera_knows_nothing_of_the_disease():
+    """Settings are drawn without regard to it; the field of a photograph alone has limits that small lesions reach."""
+    cases = [c for c in latent_cases(patients=1800, seed=10) if c.lesion.disease in ("melanoma", *NEVI)]
+    melanoma = np.array([c.lesion.disease == "melanoma" for c in cases])
+    train = np.array([c.patient.index < 900 for c in cases])
+    settings = []
+    for c in cases:
+        d = c.dermoscopic
+        settings.append([d.field_mm / c.lesion.diameter_mm, d.vignette, d.glare, c.clinical.ruler])
+        for shot in (c.clinical, d):
+            settings[-1] += [*shot.balance, *shot.centre, shot.exposure, shot.blur, shot.noise, shot.angle, shot.light]
+    assert 0.45 < held_out_auroc(np.array(settings, float), melanoma, train) < 0.55
