@@ -88,7 +88,10 @@ class CaseDataset(Dataset[dict[str, Any]]):
         sample: dict[str, Any] = {"row_B": torch.tensor(row)}
         for picture, paths in self.pictures:
             data = read_bytes(self.root, paths[row])
-            drawn = views(data, picture.augmentation, rng, picture.normalise, count=picture.views)
+            try:
+                drawn = views(data, picture.augmentation, rng, picture.normalise, count=picture.views)
+            except PictureError as error:
+                raise PictureError(f"{paths[row]}: {error}") from None
             sample[f"{picture.column}_BVCHW"] = torch.from_numpy(drawn)
         for name, values in self.per_row.items():
             sample[name] = values[row]

@@ -100,6 +100,6 @@ def _defects(
         sentence = (
             f"{len(distinct)} {column} picture(s) {what}, in {len(paths)} case(s); the first: {defects[distinct[0]]}"
         )
-        examples = tuple(defects[path] for path in distinct[1:4])
+        examples = tuple(defects[path] for path in distinct[1:])
         findings.append(Finding(level, rule, str(column), len(distinct), sentence, examples))
     return findings

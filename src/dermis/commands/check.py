@@ -10,7 +10,9 @@ from dermis.cases.manifest import Manifest
 from dermis.progress import counting
 
 
-def check(manifest: tyro.conf.Positional[Path], root: Path | None = None, pictures: bool = True) -> int:
+def check(
+    manifest: tyro.conf.Positional[Path], root: Path | None = None, pictures: bool = True, everything: bool = False
+) -> int:
     """Look for what is wrong with a manifest; exits with 1 if there is an error among the findings.
 
     Missing files, unreadable pictures, duplicate ids, sentinel strings, labels that differ by a typo, lesions with two
@@ -20,13 +22,14 @@ def check(manifest: tyro.conf.Positional[Path], root: Path | None = None, pictur
         manifest: cases.parquet or cases.csv
         root: image root, if not the one the manifest records
         pictures: open every picture (damage and duplicates); without, only the table is checked
+        everything: name every picture that cannot be opened, not the first few
     """
     from dermis.cases.check import check as findings_of
     from dermis.cases.finding import exit_status, report_lines
 
     with counting("opening pictures") as progress:
         findings = findings_of(Manifest.read(manifest, root), pictures=pictures, progress=progress)
-    sys.stdout.write("\n".join(report_lines(findings)) + "\n")
+    sys.stdout.write("\n".join(report_lines(findings, everything)) + "\n")
     return exit_status(findings)
 
 
