@@ -1,4 +1,4 @@
-"""A hostile folder and a hostile table through the command line: a sentence for each defect, nothing lost, no traceback."""
+"""A hostile folder and hostile tables on the command line: a sentence each, nothing lost, no traceback."""
 
 import cv2
 import numpy as np

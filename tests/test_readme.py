@@ -17,7 +17,7 @@ def test_the_one_picture_example_runs_after_a_demo(tmp_path, monkeypatch, capsys
     dermis.make_cases(tmp_path / "demo" / "cases", patients=30, size=64, seed=1)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        main("train demo --smoke --out demo/run --data.manifest demo/cases/cases.parquet --data.cache c".split())
+        main(["train", "demo", "--smoke", "--out", "demo/run", "--data.manifest", "demo/cases/cases.parquet"])
     assert end.value.code == 0
     capsys.readouterr()
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
