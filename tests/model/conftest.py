@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dermis import torchvision_operators  # noqa: F401 (before timm, open_clip and transformers)
 from dermis.cases.manifest import Manifest
 from dermis.towers.build import ImageTowerConfig, TextTowerConfig, TwoTowerConfig, build_two_tower
 

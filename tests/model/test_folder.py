@@ -102,3 +102,9 @@ def test_what_is_no_model_is_a_sentence(tiny, tmp_path):
     (folder / "dermis.json").write_text(json.dumps(settings | {"format": 2}))
     with pytest.raises(ValueError, match="upgrade dermis"):
         load(f"local-dir:{folder}")
+
+
+def test_a_model_of_the_hub_loads_by_name(tiny, tmp_path, monkeypatch):
+    folder = save(tmp_path / "model", tiny())
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repository, allow_patterns: folder)
+    assert load("hf-hub:org/derm").embed_dim == 24

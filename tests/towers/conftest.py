@@ -3,6 +3,8 @@ import json
 import pytest
 import torch
 
+from dermis import torchvision_operators  # noqa: F401 (before timm, open_clip and transformers)
+
 
 @pytest.fixture(autouse=True)
 def _seeded():

@@ -58,6 +58,10 @@ def test_no_texts_give_no_rows(folder, ragged):
 def test_wrong_settings_are_sentences(folder, monkeypatch):
     with pytest.raises(ValueError, match="no folder at /nowhere/bert"):
         hf_text_tower("/nowhere/bert")
+    (folder / "empty").mkdir()
+    (folder / "empty" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"transformers cannot load .*Unrecognized model"):
+        hf_text_tower(str(folder / "empty"))
     with pytest.raises(ValueError, match="999 is more than the 512 positions"):
         hf_text_tower(str(folder), context_length=999)
     with pytest.raises(ValueError, match="unknown text pooling 'max'"):

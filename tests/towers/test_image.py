@@ -130,6 +130,23 @@ def test_published_weights_come_with_a_classifier_that_is_left_out(tmp_path):
     assert not any(p.requires_grad for p in tower.parameters())
 
 
+def test_weights_of_the_hub_are_fetched_by_name(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    donor = create_trunk("test_vit")
+    save_file(donor.state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repository, name: tmp_path / name)
+    tower = build_image_tower(ImageTowerConfig(name="test_vit", weights="hf-hub:org/tiny"))
+    assert tower.trunk.pos_embed.equal(donor.pos_embed)
+
+    def offline(repository, name):
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    with pytest.raises(ValueError, match=r"the hub does not give model\.safetensors of 'org/tiny': no network"):
+        build_image_tower(ImageTowerConfig(name="test_vit", weights="hf-hub:org/tiny"))
+
+
 @pytest.mark.data
 def test_dinov2_equals_timms_own_loading_at_140_pixels(shared_weights):
     file = str(shared_weights / "vit_small_patch14_dinov2.safetensors")

@@ -25,7 +25,7 @@ from dermis.towers.hf_text import HFTextTower
 from dermis.towers.image import ImageTower
 from dermis.towers.open_clip import OpenClipSettings, OpenClipTokenizer, open_clip_two_tower
 from dermis.towers.two_tower import TwoTower
-from dermis.towers.weights import FOLDER, HUB, load_strictly, read_weights
+from dermis.towers.weights import FOLDER, HUB, fetch, load_strictly, read_weights
 
 FORMAT = 1
 WEIGHTS, SETTINGS, OPEN_CLIP = "model.safetensors", "dermis.json", "open_clip_config.json"
@@ -134,10 +134,7 @@ def load(source: Path | str, device: torch.device | str = "cpu") -> nn.Module:
 
 def _folder(source: str) -> Path:
     if source.startswith(HUB):
-        from huggingface_hub import snapshot_download
-
-        patterns = ["*.json", "*.safetensors", "*.txt", "*.md", "*.yaml", "*.model"]
-        return Path(snapshot_download(source.removeprefix(HUB), allow_patterns=patterns))
+        return fetch(source, patterns=["*.json", "*.safetensors", "*.txt", "*.md", "*.yaml", "*.model"])
     folder = Path(source.removeprefix(FOLDER))
     if not folder.is_dir():
         raise ValueError(f"no folder at {folder}: give a model folder, local-dir:FOLDER or hf-hub:ORG/REPO.")

@@ -88,16 +88,21 @@ def hf_text_tower(
         raise ValueError(f"the text tower {source!r} needs transformers: pip install 'dermis[hf]'.") from None
     if not Path(source).is_dir() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
         raise ValueError(f"no folder at {source}: give a folder with config.json and tokenizer.json, or a hub name.")
-    if pretrained:
-        encoder, found = AutoModel.from_pretrained(
-            source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-        if missing := [k for k in found["missing_keys"] if "pooler" not in k]:
-            raise ValueError(f"{source} lacks {len(missing)} tensors of its encoder, the first {missing[0]!r}.")
-    else:
-        encoder = AutoModel.from_config(AutoConfig.from_pretrained(source))
+    missing = []
+    try:
+        if pretrained:
+            encoder, found = AutoModel.from_pretrained(
+                source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
+            missing = [k for k in found["missing_keys"] if "pooler" not in k]
+        else:
+            encoder = AutoModel.from_config(AutoConfig.from_pretrained(source))
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"transformers cannot load {source}: {error}") from None
+    if missing:
+        raise ValueError(f"{source} lacks {len(missing)} tensors of its encoder, the first {missing[0]!r}.")
     positions = getattr(encoder.config, "max_position_embeddings", 512)
     if context_length is not None and context_length > positions:
         raise ValueError(f"context_length {context_length} is more than the {positions} positions of {source}.")
-    tokenizer = HFTokenizer(AutoTokenizer.from_pretrained(source), context_length or positions)
-    return HFTextTower(encoder, tokenizer, pooling)
+    return HFTextTower(encoder, HFTokenizer(tokenizer, context_length or positions), pooling)

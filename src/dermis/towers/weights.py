@@ -16,15 +16,29 @@ def find_weights(source: str, name: str = "model.safetensors") -> Path:
     Raises ValueError, with a sentence, for a file that is not there or is not safetensors.
     """
     if source.startswith(HUB):
-        from huggingface_hub import hf_hub_download
-
-        return Path(hf_hub_download(source.removeprefix(HUB), name))
+        return fetch(source, name)
     path = Path(source.removeprefix(FOLDER)) / name if source.startswith(FOLDER) else Path(source)
     if not path.is_file():
         raise ValueError(f"no weights at {path}: give a .safetensors file, local-dir:FOLDER or hf-hub:ORG/REPO.")
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} is not a .safetensors file; other formats can run code when they are opened.")
     return path
+
+
+def fetch(source: str, name: str | None = None, patterns: list[str] | None = None) -> Path:
+    """A file of ``hf-hub:org/repo``, or the folder of all its files that match ``patterns``, from the hub or its cache.
+
+    Raises ValueError, with a sentence, if the hub does not give it.
+    """
+    import huggingface_hub
+
+    repository = source.removeprefix(HUB)
+    try:
+        if name is not None:
+            return Path(huggingface_hub.hf_hub_download(repository, name))
+        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the hub does not give {name or 'the files'} of {repository!r}: {error}") from None
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
