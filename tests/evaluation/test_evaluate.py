@@ -74,7 +74,7 @@ def manifest(tmp_path_factory):
             "caption": [f"{d} on the {s}" for d, s in zip(diagnosis, site, strict=True)],
             "split": np.repeat(["train", "valid", "test"], 60),
             "patient.sex": rng.choice(["female", "male"], size=n),
-            "source": "a clinic",
+            "source": "a skin clinic",
         }
     )
     return Manifest.build(table, root)

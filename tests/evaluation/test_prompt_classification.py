@@ -70,7 +70,13 @@ def test_scale_changes_confidence_but_not_the_decision():
 
 
 def test_classes_are_found_in_training_texts_as_whole_words():
-    texts = ["A photo of a Blue-Nevus.", "nevi everywhere", "melanoma_in situ", "melanoma_in situ", "eczema/atopic"]
+    texts = [
+        "A photo of a Blue-Nevus.",
+        "nevi everywhere, nevuses",
+        "melanoma_in situ",
+        "melanoma_in situ",
+        "eczema/atopic",
+    ]
     seen = seen_in_training(["nevus", "blue nevus", "melanoma", "atopic eczema", "acne"], texts)
     assert seen == {"nevus": 1, "blue nevus": 1, "melanoma": 1, "atopic eczema": 0, "acne": 0}
 

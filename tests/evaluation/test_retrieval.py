@@ -82,6 +82,12 @@ def test_a_collapsed_model_scores_nothing():
     assert image_to_text(same, same, np.arange(50), (1, 10)).metrics()["recall@10"][0] == 0
 
 
+def test_similarities_that_differ_by_rounding_alone_are_ties():
+    wrong = np.array([1.0, 1e-7])  # its cosine with the query is 5e-15 below that of the right one
+    found = retrieve(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], wrong]), np.array([0]), np.array([0, 1]), (1,))
+    assert found.first[0] == 2
+
+
 def test_random_embeddings_score_by_chance():
     rng = np.random.default_rng(0)
     image_ND, text_ND = rng.normal(size=(2, 1000, 16)).astype(np.float32)

@@ -50,8 +50,8 @@ def test_every_template_has_one_place_for_the_name(name):
 
 
 def test_prompts_are_every_name_in_every_template():
-    prompts = class_prompts(["nevus", "wart {x}"], ["a {}", "{}!"], {"nevus": ["mole", "naevus"]})
-    assert prompts == [["a mole", "mole!", "a naevus", "naevus!"], ["a wart {x}", "wart {x}!"]]
+    prompts = class_prompts(["nevus", "wart {x}"], ["a {}", "{}{x}"], {"nevus": ["mole", "naevus"]})
+    assert prompts == [["a mole", "mole{x}", "a naevus", "naevus{x}"], ["a wart {x}", "wart {x}{x}"]]
 
 
 def test_one_name_may_be_a_plain_string():
