@@ -41,6 +41,9 @@ def test_stock_open_clip_gives_the_features_of_a_model_saved_by_dermis(settings,
         text = ragged(model.text.tokenizer(TEXTS))
         torch.testing.assert_close(model.encode_image(image_BCHW), theirs[0], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(model.encode_text(*text), theirs[1], rtol=1e-5, atol=1e-5)
+        loaded = load(tmp_path / "model")
+        assert loaded.encode_image(image_BCHW).equal(model.encode_image(image_BCHW))
+        assert loaded.encode_text(*text).equal(model.encode_text(*text))
     assert stock.logit_scale.item() == model.logit_scale.item()
     assert (stock.logit_bias is None) == (model.logit_bias is None)
     if model.logit_bias is not None:

@@ -11,15 +11,15 @@ from dermis.pictures import PictureError
 from dermis.pictures.decode import decode
 
 
-def test_file_array_pillow_and_view_of_a_picture_are_one(tiny, pictures):
+def test_file_array_pillow_and_view_of_a_picture_are_one(tiny, pictures, tmp_path):
     model = tiny("test_efficientnet")
     file = pictures.root / "0.jpg"
     picture_HWC = decode(file.read_bytes())
-    rotated = Image.open(file).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
-    exif[0x0112] = 6
-    rotated.info["exif"] = exif.tobytes()
-    out = encode_pictures(model, [str(file), file, picture_HWC, Image.fromarray(picture_HWC)])
+    exif[0x0112] = 6  # shown turned a quarter clockwise
+    lying = Image.fromarray(picture_HWC).transpose(Image.Transpose.ROTATE_90)
+    lying.save(tmp_path / "lying.png", exif=exif)
+    out = encode_pictures(model, [str(file), file, picture_HWC, Image.open(tmp_path / "lying.png")])
     assert out.shape == (4, 24)
     np.testing.assert_allclose(out, out[:1].repeat(4, 0), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, rtol=1e-5)

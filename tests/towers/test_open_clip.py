@@ -46,13 +46,15 @@ def test_image_and_text_features_are_open_clips(changes, open_clip_folder, ragge
     assert (ours.logit_bias is None) == (stock.logit_bias is None)
 
 
-def test_patches_project_like_open_clips_tokens(open_clip_folder):
-    folder, stock, _ = open_clip_folder()
+@pytest.mark.parametrize("late_norm", [False, True])
+def test_patches_project_like_open_clips_tokens(open_clip_folder, late_norm):
+    folder, stock, _ = open_clip_folder(vision_cfg={"final_ln_after_pool": late_norm})
     ours = open_clip_two_tower(f"local-dir:{folder}").eval()
     image_BCHW = torch.randn(2, 3, 32, 32)
     stock.visual.output_tokens = True
     with torch.no_grad():
         _, tokens_BPD = stock.visual(image_BCHW)
+        tokens_BPD = stock.visual.ln_post(tokens_BPD) if late_norm else tokens_BPD
         torch.testing.assert_close(ours.encode_patches(image_BCHW), tokens_BPD @ stock.visual.proj)
     assert ours.image.features(image_BCHW).grid == (4, 4)
 

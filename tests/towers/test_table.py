@@ -28,6 +28,14 @@ def test_a_missing_number_has_no_value(tower):
         torch.testing.assert_close(tower.features(num_BF, cat_BG, missing_BF).pooled_BD, out)
 
 
+def test_a_nan_at_a_missing_place_leaves_the_gradient_whole():
+    tower = TableTower(numbers=3, categories=[4, 2], width=16, heads=2)
+    num_BF, cat_BG, missing_BF = table(missing=[(1, 2)])
+    num_BF[missing_BF] = float("nan")
+    tower.features(num_BF, cat_BG, missing_BF).pooled_BD.sum().backward()
+    assert all(p.grad.isfinite().all() for p in tower.parameters())
+
+
 def test_missing_is_not_the_mean(tower):
     num_BF, cat_BG, missing_BF = table()
     num_BF[2, 1] = 0.0

@@ -90,6 +90,10 @@ def test_packed_texts_never_overlap_or_leave_their_row(lengths):
     assert packing.rows * 10 <= sum(lengths) + 20  # all rows but one are at least half full
 
 
+def test_long_texts_are_laid_first():
+    assert pack([5, 5, 5, 5, 15, 15, 15, 15], 20).rows == 4
+
+
 def test_a_text_longer_than_the_row_is_an_error():
     with pytest.raises(ValueError, match="21 tokens is longer than the tower's 20"):
         pack([3, 21], 20)
