@@ -45,6 +45,13 @@ def test_the_probe_is_scikit_learns_logistic_regression():
     np.testing.assert_allclose(ours, theirs.predict_proba(query), atol=1e-4)
 
 
+def test_given_moments_replace_those_of_the_few_training_cases():
+    (train, label), (query, _) = features(30), features(50, seed=1)
+    ours = linear_probe(train, label, C, grid=(0.1,), moments=(np.full(D, 2.0), np.full(D, 5.0))).scores(query)
+    theirs = LogisticRegression(C=0.1, max_iter=5000).fit((train - 2) / 5, label)
+    np.testing.assert_allclose(ours, theirs.predict_proba((query - 2) / 5), atol=1e-4)
+
+
 def test_two_classes_and_missing_classes_keep_their_places():
     train, label = features(200)
     two = linear_probe(train[label % 2 == 1], label[label % 2 == 1], C, grid=(0.1,)).scores(train)

@@ -200,7 +200,7 @@ def test_an_unknown_version_is_refused(tmp_path):
 def test_plots_are_the_same_every_time():
     label = np.array([0, 1, 1, 0])
     assert confusion_plot(label, label, ["a", "b"]) == confusion_plot(label, label, ["a", "b"])
-    assert "$x_1$" in confusion_plot(label, label, ["a", "$x_1$"])  # a name is no formula
+    assert "$x_1$</text>" in confusion_plot(label, label, ["a", "$x_1$"])  # a name is no formula
     many = [f"class {i}" for i in range(40)]
     spread = np.arange(40).repeat(2)
     assert "class 7" not in confusion_plot(spread, spread, many)
