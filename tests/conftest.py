@@ -27,7 +27,7 @@ def shared_weights() -> Path:
     return _folder("DERMIS_WEIGHTS", "weights", "weights")
 
 
-def pytest_terminal_summary(terminalreporter) -> None:  # noqa: ANN001 (pytest's own type is private)
+def pytest_terminal_summary(terminalreporter) -> None:
     """Say how much was not tested because this machine has no real data."""
     missing = [r for r in terminalreporter.stats.get("skipped", []) if "needs the real" in str(r.longrepr)]
     terminalreporter.write_line(f"{len(missing)} tests skipped because real data or weights are absent")

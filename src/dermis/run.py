@@ -177,7 +177,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         report = replace(report, title=f"{experiment.name}: trained and untrained", notes=[*report.notes, *notes])
         page = report.write(folder / "report")
         save(folder / "model", method.model, recipe=experiment, report=json.loads(report.json()))
-        Console(stderr=True).print(f"model: {folder / 'model'}\nreport: {page}", highlight=False)
+        Console(stderr=True).print(f"model: {folder / 'model'}\nreport: {page}", highlight=False, soft_wrap=True)
         return report
 
 

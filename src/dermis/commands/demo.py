@@ -19,7 +19,7 @@ and one picture:
 """
 
 
-def demo(out: Path = Path("demo"), patients: int = 500, seed: int = 1) -> int:
+def demo(out: Path = Path("demo"), patients: int = 800, seed: int = 1) -> int:
     """The whole way on made-up cases, in minutes: make them, pre-train CLIP, evaluate it beside the untrained model.
 
     The pictures are the synthetic skin (rendered, nobody's), so the numbers say that everything works, not how well a
@@ -38,19 +38,19 @@ def demo(out: Path = Path("demo"), patients: int = 500, seed: int = 1) -> int:
     from dermis.run import run_experiment
 
     console = Console(stderr=True)
-    console.print(f"1/3  drawing synthetic lesions of {patients} patients", highlight=False)
+    console.print(f"1/3  drawing synthetic lesions of {patients} patients", highlight=False, soft_wrap=True)
     manifest = make_cases(out / "cases", patients=patients, size=96, seed=seed, workers=2)
-    console.print(f"     {len(manifest)} cases in {out / 'cases'}", highlight=False)
-    console.print("2/3  pre-training CLIP on their captions, then evaluating", highlight=False)
+    console.print(f"     {len(manifest)} cases in {out / 'cases'}", highlight=False, soft_wrap=True)
+    console.print("2/3  pre-training CLIP on their captions, then evaluating", highlight=False, soft_wrap=True)
     arguments = ["--data.manifest", str(out / "cases" / "cases.parquet"), "--data.cache", str(out / "embeddings")]
     experiment = read_experiment(find_recipe("demo"), arguments)
     report = run_experiment(experiment, out / "run", command="dermis demo")
-    console.print("3/3  test cases the model has not seen; untrained beside trained", highlight=False)
+    console.print("3/3  test cases the model has not seen; untrained beside trained", highlight=False, soft_wrap=True)
     assert report is not None
-    for protocol, metric in (("prompt classification", "macro AUROC"), ("image to text", "recall@10")):
+    for protocol, metric in (("prompt classification", "macro AUROC"), ("image-to-text retrieval", "recall@10")):
         before, after = (report.value(protocol, metric, model=m).text() for m in ("untrained", experiment.name))
-        console.print(f"     {protocol}, {metric}: {before} -> {after}", highlight=False)
-    console.print(NEXT.format(model=out / "run" / "model"), highlight=False, markup=False)
+        console.print(f"     {protocol}, {metric}: {before} -> {after}", highlight=False, soft_wrap=True)
+    console.print(NEXT.format(model=out / "run" / "model"), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -58,7 +58,7 @@ class Track:
     def say(self, sentence: str) -> None:
         """A sentence for the person in front of it."""
         if self.speaks:
-            self.console.print(sentence, highlight=False)
+            self.console.print(sentence, highlight=False, soft_wrap=True)
 
     def log(self, step: int, figures: dict[str, float], kind: str = "train") -> None:
         """One line of log.jsonl; on a terminal beside the bar, elsewhere as a plain line."""
