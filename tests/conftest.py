@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dermis import torchvision_operators  # noqa: F401 (before any test imports timm or open_clip)
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -27,8 +27,9 @@ def _lines(title: str) -> Report:
 
     def say(done: int, total: int) -> None:
         nonlocal tenths_said
-        if total and done * 10 // total > tenths_said:
-            tenths_said = done * 10 // total
+        tenths = done * 10 // total if total else 0
+        if tenths > tenths_said:
             sys.stderr.write(f"{title}: {done} of {total}\n")
+        tenths_said = tenths % 10  # the next piece of work starts at 0 again
 
     return say
