@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from dermis.evaluation.prompt_classification import prompt_scores, protocol_name, seen_in_training, text_classifier
-from dermis.evaluation.text_embedding import embed_texts
+from dermis.model.use import encode_texts
 
 
 class Letters(torch.nn.Module):
@@ -35,8 +35,8 @@ class Letters(torch.nn.Module):
 def test_texts_come_back_in_order_and_each_distinct_one_is_encoded_once():
     model = Letters().train()
     texts = ["melanoma on the back", "nevus", "melanoma on the back", "wart", "nevus"]
-    found = embed_texts(model, texts, batch=2)
-    alone = np.stack([embed_texts(Letters(), [text])[0] for text in texts])
+    found = encode_texts(model, texts, batch_size=2)
+    alone = np.stack([encode_texts(Letters(), [text])[0] for text in texts])
     np.testing.assert_allclose(found, alone, atol=1e-6)
     assert sorted(model.calls) == sorted(set(texts))
     assert model.training

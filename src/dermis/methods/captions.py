@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dermis.cases.columns import TEXT_KINDS
+from dermis.towers.two_tower import TwoTower
 
 
 def caption_of_case(batch: dict[str, Tensor]) -> Tensor:
@@ -23,6 +24,15 @@ def caption_of_case(batch: dict[str, Tensor]) -> Tensor:
             f"has {int(counts_B[wrong])} ({int((counts_B != 1).sum())} such cases in this batch of {cases})."
         )
     return batch["text_of_T"][is_caption_T][order]
+
+
+def embed_pairs(model: TwoTower, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``image`` and ``text``, (B, E) each, of unit length: each case's picture and its caption's row.
+
+    Each of the batch's S distinct strings is encoded once.
+    """
+    text_SE = unit_length(model.encode_text(batch["tokens"], batch["offsets_S1"]))
+    return {"image": unit_length(model.image_embedding(batch)), "text": text_SE[caption_of_case(batch)]}
 
 
 def unit_length(x_BE: Tensor) -> Tensor:

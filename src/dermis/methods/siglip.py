@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from dermis.distributed import first_own_row, gather_rows
 from dermis.losses.contrastive import siglip
 from dermis.methods import method
-from dermis.methods.captions import caption_of_case, unit_length
+from dermis.methods.captions import caption_of_case, embed_pairs
 from dermis.towers.two_tower import TwoTower
 
 
@@ -71,11 +71,7 @@ class SigLIP(nn.Module):
 
     def embed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Equation (1): ``image`` and ``text``, (B, E) each, of unit length; the caption's row for each case."""
-        text_SE = self.model.encode_text(batch["tokens"], batch["offsets_S1"])
-        return {
-            "image": unit_length(self.model.image_embedding(batch)),
-            "text": unit_length(text_SE)[caption_of_case(batch)],
-        }
+        return embed_pairs(self.model, batch)
 
     def loss(self, embeddings: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Equation (2) for this rank's pictures; beside it s, b and the mean cosine of the pairs."""

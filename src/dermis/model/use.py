@@ -54,15 +54,17 @@ def encode_pictures(
 
 
 def encode_texts(model: TwoTower, texts: Sequence[str], *, normalize: bool = True, batch_size: int = 256) -> np.ndarray:
-    """Embeddings (N, E) float32 of texts."""
-    device, rows = model.logit_scale.device, []
+    """Embeddings (N, E) float32 of texts; each distinct one is encoded once, short ones beside short ones."""
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    device, rows = next(model.parameters()).device, []
     with evaluating(model), torch.inference_mode():
-        for start in range(0, len(texts), batch_size):
-            ids = model.text.tokenizer(list(texts[start : start + batch_size]))
-            tokens = torch.tensor([token for text in ids for token in text], device=device)
+        for start in range(0, len(distinct), batch_size):
+            ids = model.text.tokenizer(distinct[start : start + batch_size])
+            tokens = torch.tensor([token for text in ids for token in text], dtype=torch.int64, device=device)
             offsets = torch.tensor([0, *map(len, ids)], device=device).cumsum(0)
             rows.append(model.encode_text(tokens, offsets, normalize))
-    return torch.cat(rows).float().cpu().numpy()
+    place = {text: row for row, text in enumerate(distinct)}
+    return torch.cat(rows).float().cpu().numpy()[[place[text] for text in texts]]
 
 
 def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: str = TEMPLATE) -> dict[str, float]:
