@@ -100,3 +100,11 @@ def test_smoke_on_ham10000(shared_data, shared_weights, tmp_path):
     assert (len(manifest), len(manifest.split("test"))) == (10015, 2015)
     assert len(cases) == len(manifest.split("train"))
     assert not notes
+
+
+def test_every_setting_of_a_block_that_may_be_null_is_a_flag():
+    from dermis.experiment import read_experiment
+
+    recipe = ROOT / "recipes" / "clip_ham10000.yaml"
+    assert read_experiment(recipe, ["--data.narrate.drop", "0.1"]).data.narrate.drop == 0.1
+    assert read_experiment(recipe, ["--method.name", "siglip"]).method.name == "siglip"

@@ -156,4 +156,7 @@ def command_line(schema: type[T], default: T, arguments: Sequence[str], program:
     """
     import tyro  # its import costs more than `dermis --help` may
 
-    return tyro.cli(schema, default=default, args=list(arguments), prog=program, description=description)
+    options = (tyro.conf.AvoidSubcommands,)  # a block that may be null is a block of flags where the recipe has it
+    return tyro.cli(
+        schema, default=default, args=list(arguments), prog=program, description=description, config=options
+    )
