@@ -50,7 +50,10 @@ def test_smoke(recipe, cases, tmp_path):
 def test_the_shuffled_control_and_held_out_classes_are_said(cases, tmp_path):
     command = ["train", "demo", "--smoke", "--out", str(tmp_path / "run"), "--data.manifest", str(cases)]
     command += ["--data.shuffle-texts", "--data.hold-out", "melanoma", "--data.cache", str(tmp_path / "cache")]
+    command += ["--training.evaluate-epochs", "1"]
     assert status_of(command) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert "prompt classification: macro AUROC" in next(line for line in lines if line["kind"] == "evaluate")
     notes = " ".join(Report.read(tmp_path / "run" / "report" / "report.json").notes)
     assert "texts are shuffled" in notes
     assert "melanoma are held out" in notes

@@ -25,6 +25,7 @@ from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
 from dermis.distributed import is_main, rank, seed_everything, world_size
+from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.report import Report
 from dermis.experiment import Experiment, method_settings
@@ -152,8 +153,8 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         start(experiment, folder, command)
         said = texts_said(texts, len(cases))
 
-        def evaluation(name: str) -> Report:
-            config, cache = experiment.evaluation, experiment.data.cache
+        def evaluation(name: str, config: EvaluationConfig = experiment.evaluation) -> Report:
+            cache = experiment.data.cache
             with counting("embedding pictures") as progress:
                 return evaluate(
                     method.model,
@@ -165,9 +166,14 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                     command=command,
                 )
 
+        def watch(_: nn.Module) -> dict[str, float]:
+            quick = replace(experiment.evaluation, split="valid", n_boot=20, subgroups=[], pictures=0, synonyms=None)
+            found = evaluation(experiment.name, quick).entries
+            return {f"{e.protocol}: {e.metric}": e.value for e in found if not (e.subgroup or e.class_name)}
+
         report = evaluation(UNTRAINED) if is_main() else None
         batches = batches_of(experiment, method.model, cases, texts)
-        train(method, batches, experiment.training, folder, device)
+        train(method, batches, experiment.training, folder, device, watch)
         if report is None:
             return None
         report = report.beside(evaluation(experiment.name))

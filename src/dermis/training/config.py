@@ -45,7 +45,7 @@ class TrainingConfig:
     log_steps: int = 10
     """steps between lines of log.jsonl"""
     evaluate_epochs: int | None = None
-    """epochs between evaluations during training; null: only after it"""
+    """epochs between evaluations on the valid split during training, into log.jsonl; null: only after it"""
     tensorboard: bool = False
     """also write TensorBoard event files (needs the extra `track`)"""
 
