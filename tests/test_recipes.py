@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +46,24 @@ def test_smoke(recipe, cases, tmp_path):
     steps = (run / "log.jsonl").read_text()
     assert status_of(again) == 0
     assert (run / "log.jsonl").read_text() == steps
+
+
+def test_a_trained_model_is_evaluated_and_embeds_from_the_command_line(cases, tmp_path, capsys):
+    command = ["train", "demo", "--smoke", "--out", str(tmp_path / "run"), "--data.manifest", str(cases)]
+    assert status_of([*command, "--data.cache", str(tmp_path / "cache")]) == 0
+    model, report = str(tmp_path / "run" / "model"), tmp_path / "report"
+    command = ["evaluate", model, str(cases), "--out", str(report), "--cache", str(tmp_path / "cache")]
+    assert status_of([*command, "--evaluation.protocols", "prompts", "--evaluation.n-boot", "20"]) == 0
+    again = Report.read(report / "report.json").value("prompt classification", "macro AUROC")
+    first = Report.read(tmp_path / "run" / "report" / "report.json")
+    assert again.value == first.value("prompt classification", "macro AUROC", model="demo").value
+    assert status_of(["embed", model, str(cases), "--out", str(tmp_path / "e.npz")]) == 0
+    manifest = dermis.Manifest.read(cases)
+    with np.load(tmp_path / "e.npz") as stored:
+        assert stored["case_id"].tolist() == manifest.table["case_id"].tolist()
+        picture = manifest.root / manifest.table["image"][5]
+        one = dermis.encode_pictures(load(model), [picture], normalize=False)
+        np.testing.assert_allclose(stored["embedding"][5], one[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_shuffled_control_and_held_out_classes_are_said(cases, tmp_path):
