@@ -22,7 +22,6 @@ from dermis.evaluation.prompt_classification import (
 from dermis.evaluation.retrieval import Retrieved, image_to_text, text_to_image
 from dermis.evaluation.setting import Cases, Setting
 from dermis.language.prompts import class_prompts
-from dermis.model.use import encode_texts
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def _by_prompts(
     setting: Setting, names: dict[str, list[str]], templates: list[str] | str, scale: float, suffix: str, about: str
 ) -> Scored:
     prompts = class_prompts(setting.classes, templates, names)
-    class_CD = text_classifier(lambda texts: encode_texts(setting.model, texts), prompts)
+    class_CD = text_classifier(lambda texts: _encoded(setting.model, texts), prompts)
     scores = prompt_scores(_shared_space(setting.cases(setting.config.split).diagnosed()), class_CD, scale)
     forms = {c: names.get(c, [c]) for c in setting.classes}
     seen = None if setting.training_texts is None else seen_in_training(forms, setting.training_texts)
@@ -171,10 +170,16 @@ def retrieve_both(setting: Setting) -> tuple[Cases, dict[str, Retrieved]]:
         raise ValueError(f"retrieval needs at least two cases with {config.text!r} in split {config.split!r}.")
     cases = cases.select(rows)
     texts, text_of_N = np.unique(cases.manifest.table[config.text].to_numpy(dtype=object), return_inverse=True)
-    text_SD = encode_texts(setting.model, texts.tolist())
+    text_SD = _encoded(setting.model, texts.tolist())
     ks = tuple(k for k in config.recall_at if k <= len(rows))
     found = {
         name: ask(_shared_space(cases), text_SD, text_of_N, ks, diagonal=config.diagonal)
         for name, ask in (("image-to-text retrieval", image_to_text), ("text-to-image retrieval", text_to_image))
     }
     return cases, found
+
+
+def _encoded(model: Any, texts: list[str]) -> np.ndarray:
+    from dermis.model.use import encode_texts  # torch, which this room's import leaves out
+
+    return encode_texts(model, texts)
