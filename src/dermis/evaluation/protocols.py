@@ -6,6 +6,7 @@ Shapes: N cases to score, C classes, S draws of few-shot cases, D embedding.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
