@@ -171,8 +171,8 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
             found = evaluation(experiment.name, quick).entries
             return {f"{e.protocol}: {e.metric}": e.value for e in found if not (e.subgroup or e.class_name)}
 
+        batches = batches_of(experiment, method.model, cases, texts)  # first: settings that cannot work stop here
         report = evaluation(UNTRAINED) if is_main() else None
-        batches = batches_of(experiment, method.model, cases, texts)
         train(method, batches, experiment.training, folder, device, watch)
         if report is None:
             return None
