@@ -106,3 +106,20 @@ def test_dying_while_a_checkpoint_is_written_leaves_the_one_before(run, tmp_path
     resumed = run(tmp_path / "cut", make_batches())
     whole = run(tmp_path / "whole", make_batches())
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_several_threads_add_up_in_a_fixed_order_while_training():
+    from dermis.training.repeatable import repeatable
+
+    rows = torch.randint(0, 300, (20_000,), generator=torch.Generator().manual_seed(0))
+    values = torch.randn(300, 64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    weights = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(2))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with repeatable(CPU):
+            found = [torch.autograd.grad((values[rows] * weights).sum(), values)[0] for _ in range(5)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    assert not torch.are_deterministic_algorithms_enabled()

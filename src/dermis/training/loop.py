@@ -24,6 +24,7 @@ from dermis.training.config import TrainingConfig
 from dermis.training.interrupt import Interruption
 from dermis.training.optimiser import adamw, lr_factor, set_lr
 from dermis.training.precision import autocast, choose
+from dermis.training.repeatable import repeatable
 from dermis.training.state import Place, Run, resume, save
 from dermis.training.track import Track
 
@@ -51,7 +52,8 @@ def train(
     Raises FloatingPointError if the loss is not finite (the batch is in ``folder/not-finite.safetensors``),
     Interrupted after Ctrl-C or SIGTERM, and ValueError for settings that cannot work.
     """
-    _Loop(method, batches, config, folder, device, evaluate).run()
+    with repeatable(device):
+        _Loop(method, batches, config, folder, device, evaluate).run()
 
 
 def quarantined(folder: Path) -> dict[int, str]:
