@@ -20,17 +20,21 @@ def update(average: dict[str, Tensor], method: nn.Module, decay: float, step: in
     torch._foreach_lerp_(list(average.values()), [weights[name] for name in average], 1 - decay)
 
 
+@torch.no_grad()
+def copy_into(method: nn.Module, values: dict[str, Tensor]) -> None:
+    """Give the method's weights these values, by name."""
+    weights = dict(method.named_parameters())
+    for name, value in values.items():
+        weights[name].copy_(value)
+
+
 @contextmanager
 def applied(average: dict[str, Tensor], method: nn.Module) -> Iterator[None]:
     """Within the block the method has the averaged weights; its own come back afterwards."""
     weights = dict(method.named_parameters())
     own = {name: weights[name].detach().clone() for name in average}
-    with torch.no_grad():
-        for name, value in average.items():
-            weights[name].copy_(value)
+    copy_into(method, average)
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, value in own.items():
-                weights[name].copy_(value)
+        copy_into(method, own)

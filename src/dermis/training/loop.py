@@ -102,11 +102,7 @@ class _Loop:
             with Interruption() as self.interruption:
                 while place.epoch < self.config.epochs:
                     self._epoch()
-        if self.state.average:
-            weights = dict(self.method.named_parameters())
-            with torch.no_grad():
-                for name, value in self.state.average.items():
-                    weights[name].copy_(value)
+        average.copy_into(self.method, self.state.average)
 
     def _resumed(self, came_from: Path | None) -> str:
         return f"; resumed at step {self.state.place.step} from {came_from}" if came_from else ""
