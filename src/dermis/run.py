@@ -5,9 +5,11 @@ runs/NAME/   recipe.yaml  environment.json  log.jsonl  checkpoints/  quarantine.
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from dermis.batch.config import STORED, DataConfig
 from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
 from dermis.batch.loader import Batches
 from dermis.batch.sampler import EpochBatches
-from dermis.batch.sources import TextSource, from_columns, from_narrator, has_text, shuffled
+from dermis.batch.sources import TextSource, from_columns, from_narrator, has_text, in_one_caption, shuffled
 from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
@@ -62,8 +64,13 @@ def cases_of(config: DataConfig, seed: int) -> Manifest:
     return manifest
 
 
-def training_cases(manifest: Manifest, config: DataConfig, seed: int) -> tuple[Manifest, TextSource, list[str]]:
-    """The cases to train on, the source of their texts, and a sentence on each that was left out."""
+def training_cases(
+    manifest: Manifest, config: DataConfig, seed: int, columns: Sequence[str] = ("caption",)
+) -> tuple[Manifest, TextSource, list[str]]:
+    """The cases to train on, the source of their texts, and a sentence on each that was left out.
+
+    ``columns``: the text columns to read where ``config`` does not say.
+    """
     cases, said = manifest.split("train"), []
     if config.hold_out:
         known = set(cases.table["diagnosis"].dropna())
@@ -73,28 +80,29 @@ def training_cases(manifest: Manifest, config: DataConfig, seed: int) -> tuple[M
         held = cases.table["diagnosis"].isin(config.hold_out).to_numpy(dtype=bool)
         cases = cases.select(~held)
         said.append(f"{int(held.sum())} training cases of {', '.join(config.hold_out)} are held out.")
-    source = _texts(cases, config)
+    source = _texts(cases, config, columns)
     there = has_text(source, len(cases))
     if not there.all():
         said.append(f"{int((~there).sum())} of {len(cases)} training cases have no text and are left out.")
         cases = cases.select(there)
-        source = _texts(cases, config)
+        source = _texts(cases, config, columns)
     if config.shuffle_texts:
         said.append("control: the texts are shuffled among the training cases.")
         source = shuffled(source, len(cases), seed)
     return cases, source, said
 
 
-def _texts(cases: Manifest, config: DataConfig) -> TextSource:
+def _texts(cases: Manifest, config: DataConfig, columns: Sequence[str]) -> TextSource:
     if config.narrate:
         return from_narrator(cases, Narrator(config.narrate.fields, config.narrate.drop))
-    cases.require(config.texts, "training on texts")
-    return from_columns(cases, config.texts)
+    columns = config.texts or columns
+    cases.require(columns, "training on texts")
+    return in_one_caption(cases, columns) if config.join_texts else from_columns(cases, columns)
 
 
-def batches_of(experiment: Experiment, model: TwoTower, cases: Manifest, texts: TextSource) -> Batches:
+def batches_of(experiment: Experiment, method: nn.Module, cases: Manifest, texts: TextSource) -> Batches:
     """The training batches; with `augmentation: stored` the frozen tower embeds the pictures first."""
-    data, training = experiment.data, experiment.training
+    data, training, model = experiment.data, experiment.training, cast(TwoTower, method.model)
     pictures, stored = [], None
     if data.augmentation == STORED:
         if not is_frozen(model.image):
@@ -109,7 +117,9 @@ def batches_of(experiment: Experiment, model: TwoTower, cases: Manifest, texts: 
         transform = model.image.transform
         augmentation = replace(AUGMENTATIONS[data.augmentation], size=transform.size[0])
         pictures = [PictureColumn("image", augmentation, Normalise(transform.mean, transform.std), data.views)]
-    dataset = CaseDataset(cases, pictures=pictures, texts=texts, stored_ND=stored, seed=training.seed)
+    diagnoses = cases.table["diagnosis"].tolist() if "diagnosis" in cases else []
+    labels = method.labels(diagnoses) if hasattr(method, "labels") else None  # type: ignore[operator]
+    dataset = CaseDataset(cases, pictures=pictures, texts=texts, stored_ND=stored, labels=labels, seed=training.seed)
     order = EpochBatches(len(cases), training.batch_size, training.seed, rank(), world_size())
     workers = 0 if stored is not None else training.workers
     return Batches(dataset, order, Collate(model.text.tokenizer), workers)
@@ -148,8 +158,8 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
             c for c in methods()[experiment.method.name].needs if not (c == "caption" and experiment.data.narrate)
         ]
         manifest.require(columns, f"method {experiment.method.name!r}")
-        cases, texts, notes = training_cases(manifest, experiment.data, experiment.training.seed)
         method = build_method(experiment)
+        cases, texts, notes = training_cases(manifest, experiment.data, experiment.training.seed, method.texts)
         start(experiment, folder, command)
         said = texts_said(texts, len(cases))
 
@@ -171,7 +181,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
             found = evaluation(experiment.name, quick).entries
             return {f"{e.protocol}: {e.metric}": e.value for e in found if not (e.subgroup or e.class_name)}
 
-        batches = batches_of(experiment, method.model, cases, texts)  # first: settings that cannot work stop here
+        batches = batches_of(experiment, method, cases, texts)  # first: settings that cannot work stop here
         report = evaluation(UNTRAINED) if is_main() else None
         train(method, batches, experiment.training, folder, device, watch)
         if report is None:

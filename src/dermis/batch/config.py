@@ -30,8 +30,10 @@ class DataConfig:
     """with a reader: the data set's folder; with a manifest: its image root, if not the one it records"""
     options: dict[str, str] = field(default_factory=dict)
     """the reader's own options"""
-    texts: list[str] = field(default_factory=lambda: ["caption"])
-    """text columns that the method sees"""
+    texts: list[str] | None = None
+    """text columns that the method sees (None: those that it reads)"""
+    join_texts: bool = False
+    """these columns one after the other as a single caption: knowledge-augmented captions (Derm1M† of MAKE's tables)"""
     narrate: NarrationConfig | None = None
     """write the captions from table columns instead of reading them"""
     augmentation: str = "make"
@@ -51,7 +53,9 @@ class DataConfig:
             raise ValueError("data.manifest and data.reader exclude each other: a manifest has been read already.")
         if self.options and not self.reader:
             raise ValueError("data.options are a reader's options, but no data.reader is set.")
-        if self.narrate and self.texts != ["caption"]:
-            raise ValueError("data.narrate writes captions; leave data.texts at [caption].")
+        if self.narrate and self.texts not in (None, ["caption"]):
+            raise ValueError("data.narrate writes captions; leave data.texts out.")
+        if self.join_texts and len(self.texts or []) < 2:
+            raise ValueError("data.join_texts joins the columns of data.texts: name two or more, in their order.")
         if self.augmentation == STORED and self.views != 1:
             raise ValueError("data.augmentation 'stored' sees each picture once: data.views must be 1.")

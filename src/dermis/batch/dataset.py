@@ -43,10 +43,10 @@ class CaseDataset(Dataset[dict[str, Any]]):
         texts: TextSource | None = None,
         tables: Mapping[str, TableSchema] | None = None,
         stored_ND: Tensor | None = None,
-        classes: Sequence[str] | None = None,
+        labels: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
-        """``stored_ND``: one stored picture embedding per row; ``classes``: the diagnoses that ``label_B`` counts.
+        """``stored_ND``: one stored picture embedding per row; ``labels``: what ``label_B`` says of each row.
 
         Raises ValueError if a picture column is missing.
         """
@@ -58,9 +58,8 @@ class CaseDataset(Dataset[dict[str, Any]]):
             self.per_row |= schema.tensors(manifest.table, level)
         if stored_ND is not None:
             self.per_row["stored_BD"] = stored_ND
-        if classes is not None:
-            place = {name: i for i, name in enumerate(classes)}
-            self.per_row["label_B"] = torch.tensor([place.get(d, -1) for d in manifest.table["diagnosis"]])
+        if labels is not None:
+            self.per_row["label_B"] = torch.tensor(labels)
         if "patient_id" in manifest or "lesion_id" in manifest:
             self.per_row["patient_B"] = torch.from_numpy(pd.factorize(manifest.groups())[0].astype(np.int64))
 

@@ -23,6 +23,18 @@ def from_columns(manifest: Manifest, columns: Sequence[str]) -> TextSource:
     return lambda row, rng: kept[row]
 
 
+def in_one_caption(manifest: Manifest, columns: Sequence[str]) -> TextSource:
+    """One caption: the texts of the columns in their order, each ended by a full stop; missing ones are left out."""
+    apart = from_columns(manifest, columns)
+
+    def tell(row: int, rng: np.random.Generator) -> Texts:
+        said = [text.strip() for _, text in apart(row, rng)]
+        together = " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in said)
+        return [(TEXT_KINDS["caption"], together)] if said else []
+
+    return tell
+
+
 def from_narrator(manifest: Manifest, narrator: Narrator) -> TextSource:
     """A caption told afresh from the row's table columns each time it is asked for."""
     columns = [column for column in narrator.fields if column in manifest.table]

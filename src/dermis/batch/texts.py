@@ -49,17 +49,29 @@ def ragged(texts_of_case: Sequence[Sequence[tuple[int, str]]], tokenizer: Tokeni
 def select_owners(batch: dict[str, Tensor], first: int, last: int) -> dict[str, Tensor]:
     """The ragged texts of the cases first…last - 1, renumbered: as if the batch had held only these cases."""
     own = (batch["owner_T"] >= first) & (batch["owner_T"] < last)
-    kept_S, text_of_T = batch["text_of_T"][own].unique(return_inverse=True)
-    starts, ends = batch["offsets_S1"][kept_S], batch["offsets_S1"][kept_S + 1]
-    lengths = ends - starts
-    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    # position of every kept token in the flat list: its string's start plus its place within the string
-    within = torch.arange(int(offsets[-1]), device=starts.device) - offsets[:-1].repeat_interleave(lengths)
+    texts = select_occurrences(batch, own.nonzero().squeeze(1))
+    return texts | {"owner_T": texts["owner_T"] - first}
+
+
+def select_occurrences(batch: dict[str, Tensor], occurrence_U: Tensor) -> dict[str, Tensor]:
+    """The ragged texts with these occurrences alone, in this order; strings that nobody owns any more are gone."""
+    kept_S, text_of_T = batch["text_of_T"][occurrence_U].unique(return_inverse=True)
+    token_N, offsets = concatenated(kept_S, batch["offsets_S1"])
     return {
-        "tokens": batch["tokens"][starts.repeat_interleave(lengths) + within],
+        "tokens": batch["tokens"][token_N],
         "offsets_S1": offsets,
         "text_hash_S": batch["text_hash_S"][kept_S],
         "text_of_T": text_of_T,
-        "owner_T": batch["owner_T"][own] - first,
-        "kind_T": batch["kind_T"][own],
+        "owner_T": batch["owner_T"][occurrence_U],
+        "kind_T": batch["kind_T"][occurrence_U],
     }
+
+
+def concatenated(string_U: Tensor, offsets_S1: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the tokens of these strings, one after the other, lie in the flat list (N,), and their U + 1 bounds."""
+    starts = offsets_S1[string_U]
+    lengths = offsets_S1[string_U + 1] - starts
+    offsets_U1 = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    # a token's string's start plus its place within the string
+    within_N = torch.arange(int(offsets_U1[-1]), device=starts.device) - offsets_U1[:-1].repeat_interleave(lengths)
+    return starts.repeat_interleave(lengths) + within_N, offsets_U1

@@ -27,16 +27,35 @@ def pairwise_logsumexp(
     """Row sums log Σ_j w_j exp(scale·x_i·y_j) and column sums log Σ_i exp(scale·x_i·y_j), of shapes N and M.
 
     ``log_weight_M`` (no gradient) is log w, 0 if None: a text that occurs c times counts once at -log c.
-    ``keep(rows)`` says for a slice of rows which pairs take part, as booleans (b, M); every row needs at least one.
+    ``keep(rows)`` says for a slice of rows which pairs take part, as booleans (b, M); the sum over none is -inf.
     ``chunk``: rows at a time; None keeps the whole matrix for backward, which is faster while it fits.
     Raises ValueError for a chunk below 1.
     """
     scale = torch.as_tensor(scale, dtype=x_ND.dtype, device=x_ND.device)
     if chunk is not None:
         return _Chunked.apply(x_ND, y_MD, scale, log_weight_M, keep, rows_at_a_time(chunk))
-    logits_NM = _logits(x_ND, y_MD, scale, keep, slice(0, len(x_ND)))
+    logits_NM = (scale * x_ND) @ y_MD.T
     weighted_NM = logits_NM if log_weight_M is None else logits_NM + log_weight_M
-    return weighted_NM.logsumexp(1), logits_NM.logsumexp(0)
+    if keep is None:
+        return weighted_NM.logsumexp(1), logits_NM.logsumexp(0)
+    # -inf everywhere in a row would make NaN gradients; where there is nothing to sum, a finite stand-in makes none
+    nothing = torch.finfo(logits_NM.dtype).min / 2
+    left_out_NM = ~keep(slice(0, len(x_ND)))
+    sums = (
+        weighted_NM.masked_fill(left_out_NM, nothing).logsumexp(1),
+        logits_NM.masked_fill(left_out_NM, nothing).logsumexp(0),
+    )
+    row_N, column_M = (total.masked_fill(total < nothing / 2, -torch.inf) for total in sums)
+    return row_N, column_M
+
+
+def segment_logsumexp(logit_E: Tensor, segment_E: Tensor, segments: int) -> Tensor:
+    """log Σ exp over the entries of each segment, of shape (segments,); -inf for a segment without entries."""
+    top_S = logit_E.new_full((segments,), -torch.inf).scatter_reduce(0, segment_E, logit_E.detach(), "amax")
+    exp_E = (logit_E - top_S[segment_E]).exp()
+    total_S = torch.zeros_like(top_S).index_add(0, segment_E, exp_E)
+    # log 0 would be right where nothing was added, but its gradient would be NaN
+    return torch.where(total_S > 0, top_S + total_S.clamp_min(torch.finfo(total_S.dtype).tiny).log(), -torch.inf)
 
 
 def rows_at_a_time(chunk: int) -> int:
@@ -74,6 +93,8 @@ class _Chunked(torch.autograd.Function):
         if row_grad_N is None and column_grad_M is None:
             return (None,) * 6
         x_ND, y_MD, scale, log_weight_M, row_N, column_M = ctx.saved_tensors
+        # the sum over no pairs has no gradient: exp(-inf - 0) is 0, where exp(-inf - -inf) is not a number
+        row_N, column_M = (total.masked_fill(total == -torch.inf, 0) for total in (row_N, column_M))
         x_grad_ND, y_grad_MD = torch.zeros_like(x_ND), torch.zeros_like(y_MD)
         for rows in slices(len(x_ND), ctx.chunk):
             logits_bM = _logits(x_ND, y_MD, scale, ctx.keep, rows)

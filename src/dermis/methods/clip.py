@@ -62,6 +62,7 @@ class CLIP(nn.Module):
 
     Config = CLIPConfig
     needs = ("image", "caption")
+    texts = ("caption",)
     citation = (
         "@inproceedings{radford2021learning, title={Learning Transferable Visual Models From Natural Language "
         "Supervision}, author={Radford, Alec and Kim, Jong Wook and Hallacy, Chris and others}, booktitle={ICML}, "

@@ -49,6 +49,7 @@ class SigLIP(nn.Module):
 
     Config = SigLIPConfig
     needs = ("image", "caption")
+    texts = ("caption",)
     citation = (
         "@inproceedings{zhai2023sigmoid, title={Sigmoid Loss for Language Image Pre-Training}, author={Zhai, Xiaohua "
         "and Mustafa, Basil and Kolesnikov, Alexander and Beyer, Lucas}, booktitle={ICCV}, year={2023}}"

@@ -35,6 +35,10 @@ class BytePairTokenizer:
         kept = self.context_length - 2
         return [[pairs.sot_token_id, *pairs.encode(text)[:kept], pairs.eot_token_id] for text in texts]
 
+    def text(self, tokens: list[int]) -> str:
+        """What these ids say, without start and end token."""
+        return _byte_pairs().decode(tokens).strip()
+
 
 class TextTower(nn.Module):
     """A causal open_clip ``TextTransformer`` that is read at the last token, without its projection."""
@@ -48,9 +52,18 @@ class TextTower(nn.Module):
 
     def features(self, tokens: Tensor, offsets_S1: Tensor) -> Features:
         """Flat token ids of S texts and their S + 1 bounds -> pooled (S, D)."""
+        return Features(self.states_and_pooled(tokens, offsets_S1)[1])
+
+    def states_and_pooled(self, tokens: Tensor, offsets_S1: Tensor) -> tuple[Tensor, Tensor]:
+        """The transformer's state of each token (N, D), before its last norm, and pooled (S, D), after it."""
+        state_ND = self.token_states(tokens, offsets_S1)
+        return state_ND, self.encoder.ln_final(state_ND[offsets_S1[1:] - 1])
+
+    def token_states(self, tokens: Tensor, offsets_S1: Tensor) -> Tensor:
+        """Flat token ids (N,) of S texts and their S + 1 bounds -> the transformer's states (N, D), before its norm."""
         lengths = offsets_S1.diff().tolist()
         if not lengths:
-            return Features(self.encoder.ln_final.weight.new_zeros(0, self.dim))
+            return self.encoder.ln_final.weight.new_zeros(0, self.dim)
         width = min(self.encoder.context_length, len(tokens))
         packing = pack(lengths, width)
         first_S = (packing.row_S * width + packing.start_S).to(tokens.device)
@@ -65,8 +78,7 @@ class TextTower(nn.Module):
         x_RLD = self.encoder.transformer(
             x_RLD.reshape(packing.rows, width, self.dim), attn_mask=self._mask(text_RL, x_ND.dtype)
         )
-        last_S = first_S + offsets_S1.diff() - 1
-        return Features(self.encoder.ln_final(x_RLD.reshape(-1, self.dim)[last_S]))
+        return x_RLD.reshape(-1, self.dim)[where_N]
 
     def _mask(self, text_RL: Tensor, dtype: torch.dtype) -> Tensor:
         """Additive mask (rows x heads, L, L): a token sees its own text, up to itself."""

@@ -64,10 +64,14 @@ class TwoTower(nn.Module):
 
         Raises ValueError for a tower without patches, or one that is pooled from more than one vector.
         """
-        patch_BPD = self.image.features(image_BCHW).patch_BPD
-        if patch_BPD is None or patch_BPD.shape[-1] != self.image.dim:
+        return self.encode_image_and_patches(image_BCHW)[1]
+
+    def encode_image_and_patches(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """``encode_image`` and ``encode_patches`` in one pass: (B, E) and (B, P, E). ValueError as in the latter."""
+        features = self.image.features(image_BCHW)
+        if features.patch_BPD is None or features.patch_BPD.shape[-1] != self.image.dim:
             raise ValueError("this image tower has no patches as wide as its pooled vector; pool by 'token' or 'avg'.")
-        return self.project_image(patch_BPD)
+        return self.project_image(features.pooled_BD), self.project_image(features.patch_BPD)
 
     def project_image(self, pooled_BD: Tensor, normalize: bool = False) -> Tensor:
         """The image tower's pooled vectors (or patches), fresh or stored, -> (..., E)."""

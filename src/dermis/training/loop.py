@@ -88,6 +88,8 @@ class _Loop:
             place=Place(),
         )
         self.steps = config.epochs * len(batches)
+        if hasattr(method, "start_training"):
+            method.start_training(self.steps)
         self.quarantined: set[int] = set(quarantined(folder))
         self.previous: tuple[Tensor, dict[str, Any]] | None = None
         self.waited = 0.0
