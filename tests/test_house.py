@@ -31,10 +31,18 @@ def test_only_two_places_know_about_ranks():
     assert {p.name for p in SOURCES if "torch.distributed" in p.read_text()} <= known
 
 
-@pytest.mark.parametrize("forbidden", ["eval(", "pickle", "torch.load("])
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        r"(?<![\w.])eval\(",
+        r"pickle(?!\.UnpicklingError)\.|import .*pickle,|from pickle",
+        r"torch\.load\((?!.*weights_only=True\))",
+    ],
+    ids=["eval", "pickle", "torch.load"],
+)
 def test_nothing_foreign_is_executed(forbidden):
-    pattern = re.compile(r"(?<![\w.])" + re.escape(forbidden))
-    assert not [str(p) for p in SOURCES if any(pattern.search(code) for code in code_lines(p))]
+    """Of the module pickle the name of its error is all that may be used; torch.load reads weights only."""
+    assert not [str(p) for p in SOURCES if any(re.search(forbidden, code) for code in code_lines(p))]
 
 
 def test_no_error_is_swallowed():

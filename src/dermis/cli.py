@@ -15,10 +15,13 @@ COMMANDS = {
     "import": "read a public data set, any CSV or a folder per class into a manifest",
     "check": "look for what is wrong with a manifest: files, labels, sentinels, leaks, duplicates",
     "split": "give each case train, valid or test without tearing a patient or lesion apart",
+    "knowledge": "read disease, concepts and patient out of raw captions, offline or by a language model",
+    "corpus": "clean a pre-training corpus: lengths, languages, duplicates, panels, leaks; nothing is lost",
+    "export": "write a manifest as the training table of MAKE or Derm1M",
     "train": "train what a recipe says, evaluate it, and leave a model folder and a report",
     "evaluate": "run evaluation protocols on a trained model",
     "embed": "write the embeddings of a manifest's pictures",
-    "list": "name the readers, methods, recipes, augmentations, template sets and class lists",
+    "list": "name readers, methods, recipes, augmentations, templates, class lists, tables, published models",
     "doctor": "say what is installed, what the machine can do and what is missing",
 }
 

@@ -58,6 +58,7 @@ def cases_of(config: DataConfig, seed: int) -> Manifest:
         manifest = Manifest.read(config.manifest, config.root)
     else:
         raise ValueError("no cases: give --data.manifest cases.parquet, or --data.reader NAME --data.root FOLDER.")
+    manifest = manifest.showing(config.picture)
     if "split" not in manifest:
         manifest = split(manifest, seed=seed, stratify="diagnosis" if "diagnosis" in manifest else None)
     assert_no_leak(manifest)

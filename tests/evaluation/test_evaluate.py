@@ -74,6 +74,7 @@ def manifest(tmp_path_factory):
             "caption": [f"{d} on the {s}" for d, s in zip(diagnosis, site, strict=True)],
             "split": np.repeat(["train", "valid", "test"], 60),
             "patient.sex": rng.choice(["female", "male"], size=n),
+            "concept.scale": rng.integers(2, size=n).astype(float),
             "source": "a skin clinic",
         }
     )
@@ -93,7 +94,8 @@ def embed(model):
 
 
 def config(*protocols, **changes):
-    return EvaluationConfig(**{"protocols": list(protocols), "n_boot": 20, "shots": [2], "shot_seeds": 3} | changes)
+    few = {"shots": [2], "shot_seeds": 3} if "few_shot" in protocols else {}
+    return EvaluationConfig(**{"protocols": list(protocols), "n_boot": 20} | few | changes)
 
 
 def split(manifest, embed, name):
@@ -110,7 +112,7 @@ def test_every_protocol_gives_numbers_with_intervals(protocol, model, manifest, 
     for entry in overall:
         assert (entry.n, entry.patients) == (59, 30)
         assert entry.low <= entry.high
-        if entry.metric in ("accuracy", "macro AUROC", "recall@5"):
+        if entry.metric in ("accuracy", "macro AUROC", "recall@5") and protocol != "concepts":
             assert entry.low < entry.value < entry.high or entry.value == entry.high == 1
             assert entry.value > 0.35
 
@@ -278,9 +280,13 @@ def test_wrong_settings_are_answered_with_a_sentence(settings, sentence, model, 
     [
         ({"protocols": ["prompt"]}, "Did you mean 'prompts'"),
         ({"protocols": []}, "no protocol is given"),
-        ({"protocols": ["knn"], "scale": 100.0}, "belong to the protocol `prompts`"),
+        ({"protocols": ["knn"], "scale": 100.0}, "scale has no effect: it belongs to `prompts` and `concepts`"),
         ({"protocols": ["knn"], "prompt_names": {}}, "belongs to `prompts` and `make`"),
-        ({"shot_seeds": 1}, "at least 2"),
+        ({"protocols": ["prompts"], "neighbours": 5}, "neighbours has no effect: it belongs to `knn`"),
+        ({"protocols": ["concepts"], "classes": "ham10000"}, "classes has no effect"),
+        ({"protocols": ["retrieval"], "concepts": ["scale"]}, "concepts has no effect"),
+        ({"protocols": ["prompts", "knn"], "split": "all"}, "knn learns from the split `train`"),
+        ({"protocols": ["few_shot"], "shot_seeds": 1}, "at least 2"),
         ({"probe_features": "trunc"}, "Did you mean 'trunk'"),
         ({"undefined": "none"}, "handling of undefined metrics"),
         ({"n_boot": 0}, "n_boot must be at least 1"),
@@ -304,3 +310,14 @@ def test_importing_the_room_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
     code = "import sys, dermis.evaluation.config; print([m for m in ('numpy', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_an_ontology_adds_accuracy_at_each_level(manifest, model, embed):
+    found = evaluate(
+        model, manifest, EvaluationConfig(protocols=["prompts"], ontology="default", n_boot=5), embed=embed
+    )
+    values = {e.metric: e.value for e in found.entries if not (e.class_name or e.subgroup)}
+    levels = [values[f"accuracy at level {level}"] for level in (1, 2, 3)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[-1] >= values["accuracy"]
+    assert values["distance of errors"] >= 1

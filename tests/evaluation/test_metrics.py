@@ -16,6 +16,7 @@ from dermis.evaluation.metrics import (
     classification_metrics,
     confusion_matrix,
     macro_one_vs_one_auroc,
+    panderm_metrics,
     positive_class_metrics,
     top_k_accuracy,
     undefined_classes,
@@ -127,6 +128,19 @@ def test_one_vs_one_auroc_is_scikit_learns():
     score_NC, label_N, _ = case()
     theirs = sk.roc_auc_score(label_N, score_NC, multi_class="ovo", average="macro")
     assert macro_one_vs_one_auroc(score_NC, label_N)[0] == pytest.approx(theirs, abs=1e-6)
+
+
+def test_panderms_other_metrics_are_scikit_learns():
+    score_NC, label_N, weight_RN = case(2)
+    called_N = score_NC.argmax(axis=1)
+    ours = panderm_metrics(score_NC, label_N, weight_RN)
+    for r, weight_N in enumerate(weight_RN):
+        f1 = sk.f1_score(label_N, called_N, average="weighted", sample_weight=weight_N)
+        kappa = sk.cohen_kappa_score(label_N, called_N, sample_weight=weight_N)
+        assert ours["weighted F1"][r] == pytest.approx(f1)
+        assert ours["Cohen's kappa"][r] == pytest.approx(kappa)
+    plain = panderm_metrics(score_NC, label_N)["macro AUROC (one vs one)"]
+    assert plain == pytest.approx(macro_one_vs_one_auroc(score_NC, label_N))
 
 
 def test_area_is_the_share_of_pairs_in_the_right_order():

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 STORED = "stored"
 
@@ -30,6 +31,8 @@ class DataConfig:
     """with a reader: the data set's folder; with a manifest: its image root, if not the one it records"""
     options: dict[str, str] = field(default_factory=dict)
     """the reader's own options"""
+    picture: Literal["image", "dermoscopy"] = "image"
+    """the column that is the case's picture, in training and evaluation"""
     texts: list[str] | None = None
     """text columns that the method sees (None: those that it reads)"""
     join_texts: bool = False

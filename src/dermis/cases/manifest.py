@@ -68,6 +68,15 @@ class Manifest:
             have = ", ".join(c for c in self.table.columns if c in self)
             raise ValueError(f"{why} needs the column(s) {', '.join(missing)}; the manifest has {have}.")
 
+    def showing(self, picture: str) -> "Manifest":
+        """These cases with their ``dermoscopy`` as the picture, those that have one; itself for ``image``."""
+        if picture == "image":
+            return self
+        self.require([picture], f"showing {picture}")
+        shown = self.select(self.table[picture].notna().to_numpy(dtype=bool))
+        table = shown.table.assign(image=shown.table[picture], modality="dermoscopic")
+        return Manifest(table, self.root, self.categories)
+
     def groups(self) -> pd.Series:
         """Per row the key that no split may tear: its patient, else lesion, else origin, else the case itself.
 

@@ -2,24 +2,44 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import tyro
 
 from dermis.evaluation.config import EvaluationConfig
 
+OF_TABLES = ("seed", "n_boot")
+"""the settings of EvaluationConfig that a published table leaves open"""
+
 
 @dataclass(kw_only=True)
 class Evaluate:
-    """Run evaluation protocols on a trained model and write report.html, report.md and report.json."""
+    """Run evaluation protocols on a trained model and write report.html, report.md and report.json.
+
+    With --table: measure the model as a published table does, on every data set of the table that is there, and print
+    its numbers beside the published ones (table.md, table.json and a report for each set).
+    """
 
     model: tyro.conf.Positional[str]
     """a model folder (dermis or open_clip), local-dir:FOLDER or hf-hub:ORG/REPO"""
-    manifest: tyro.conf.Positional[Path]
-    """cases.parquet or cases.csv with the columns `split` and `diagnosis`"""
+    manifest: tyro.conf.Positional[Path | None] = None
+    """cases.parquet or cases.csv with the columns `split` and `diagnosis`; not with --table"""
     root: Path | None = None
     """image root, if not the one the manifest records"""
+    picture: Literal["image", "dermoscopy"] = "image"
+    """the manifest's column that is the case's picture; not with --table"""
+    table: str | None = None
+    """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot or
+    dermfm-10-percent-probe"""
+    sets: Path = Path("sets")
+    """with --table: folder of the manifests NAME.parquet (or .csv) that `dermis import` made: pad, f17k, skincap, …"""
+    keep: Path | None = None
+    """list of the pictures to score, a CSV with image_path or filename; with --table: folder of such lists, NAME.csv"""
+    terms: Path | None = None
+    """with --table: JSON file of concept terms in MAKE's form, instead of ours"""
     out: Path = Path("report")
     """folder for the report"""
     cache: Path = Path("runs/embeddings")
@@ -31,26 +51,90 @@ class Evaluate:
 def run(arguments: Sequence[str]) -> int:
     """`dermis evaluate`"""
     asked = tyro.cli(Evaluate, args=list(arguments), prog="dermis evaluate")
+    check(asked)
 
-    from dermis.cases.manifest import Manifest
-    from dermis.evaluation.evaluate import evaluate
     from dermis.model import load
     from dermis.model.embed import embed_pictures
     from dermis.progress import counting
 
     model = load(asked.model)
     with counting("embedding pictures") as progress:
-        report = evaluate(
-            model,
-            Manifest.read(asked.manifest, asked.root),
-            asked.evaluation,
-            name=Path(asked.model).name,
-            embed=lambda cases: embed_pictures(model, cases, cache=asked.cache, progress=progress),
-            command="dermis evaluate " + " ".join(arguments),
-        )
-    page = report.write(asked.out)
-    for entry in report.entries:
-        if not entry.subgroup and not entry.class_name:
-            sys.stdout.write(f"{entry.protocol}: {entry.metric} {entry.text()} (n = {entry.n})\n")
-    sys.stdout.write(f"report: {page}\n")
+        named = {
+            "name": Path(asked.model).name,
+            "embed": partial(embed_pictures, model, cache=asked.cache, progress=progress),
+            "command": "dermis evaluate " + " ".join(arguments),
+        }
+        lines = one_manifest(asked, model, named) if asked.table is None else table(asked, model, named)
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def check(asked: Evaluate) -> None:
+    """Raise ValueError for options that have no effect beside the others."""
+    if (asked.table is None) == (asked.manifest is None):
+        raise ValueError("give either a manifest, or --table with a folder of manifests (--sets).")
+    if asked.table is None:
+        beside_tables = {"--sets": asked.sets != Path("sets"), "--terms": asked.terms is not None}
+        if used := [name for name, given in beside_tables.items() if given]:
+            raise ValueError(f"{used[0]} belongs to --table, which is not given.")
+        return
+    from dermis.evaluation.published import published_table
+
+    columns = published_table(asked.table).columns
+    if asked.terms is not None and not any(c.protocol.settings["protocols"] == ["concepts"] for c in columns):
+        raise ValueError(f"--terms has no effect: {asked.table} has no concepts.")
+    if asked.picture != "image":
+        raise ValueError("--picture belongs to a single manifest; published tables are about `image`.")
+    if asked.root is not None:
+        raise ValueError("--root belongs to a single manifest; the manifests of --sets record their own roots.")
+    for f in fields(EvaluationConfig):
+        if f.name not in OF_TABLES and getattr(asked.evaluation, f.name) != getattr(EvaluationConfig(), f.name):
+            option = "--evaluation." + f.name.replace("_", "-")
+            raise ValueError(f"{option} has no effect: --table {asked.table} follows its published protocol.")
+
+
+def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
+    """Measure the model on a manifest; returns what to say."""
+    from dermis.cases.manifest import Manifest
+    from dermis.evaluation.evaluate import evaluate
+    from dermis.evaluation.keep_list import keep_listed
+
+    assert asked.manifest is not None
+    manifest, notes = Manifest.read(asked.manifest, asked.root).showing(asked.picture), []
+    if asked.keep is not None:
+        manifest, note = keep_listed(manifest, asked.keep, asked.evaluation.split)
+        notes = [note]
+    report = evaluate(model, manifest, asked.evaluation, **named)
+    page = replace(report, notes=[*report.notes, *notes]).write(asked.out)
+    overall = [e for e in report.entries if not e.subgroup and not e.class_name]
+    lines = [f"{e.protocol}: {e.metric} {e.text()} (n = {e.n})" for e in overall]
+    return [*lines, *notes, f"report: {page}"]
+
+
+def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
+    """Measure the model on the sets of a published table that are there; returns the table."""
+    from dermis.cases.manifest import FORMATS, Manifest
+    from dermis.evaluation.comparison import compare
+    from dermis.evaluation.comparison_markdown import markdown
+    from dermis.evaluation.published import published_table
+
+    assert asked.table is not None
+    published = published_table(asked.table)
+    names = dict.fromkeys(column.data.name for column in published.columns)
+    if not asked.sets.is_dir():
+        raise ValueError(f"no folder {asked.sets}: --sets is where the manifests of {', '.join(names)} lie.")
+    paths = {name: path for name in names for s in FORMATS if (path := asked.sets / f"{name}{s}").is_file()}
+    keep = {} if asked.keep is None else {n: p for n in names if (p := asked.keep / f"{n}.csv").is_file()}
+    if asked.keep is not None and not keep:
+        raise ValueError(f"{asked.keep} holds none of the lists {', '.join(f'{name}.csv' for name in names)}.")
+    found = compare(
+        model,
+        published,
+        {name: partial(Manifest.read, path) for name, path in paths.items()},
+        keep=keep,
+        concept_terms=asked.terms,
+        seed=asked.evaluation.seed,
+        n_boot=asked.evaluation.n_boot,
+        **named,
+    )
+    return [markdown(found), f"table: {found.write(asked.out)}"]

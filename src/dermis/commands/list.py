@@ -3,11 +3,14 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dermis.registry import unknown
 
-TOPICS = ("readers", "methods", "recipes", "augmentations", "templates", "classes", "protocols")
+if TYPE_CHECKING:
+    from dermis.model.known import KnownModel
+
+TOPICS = ("readers", "methods", "recipes", "augmentations", "templates", "classes", "protocols", "tables", "models")
 
 
 def lines(topic: str) -> list[str]:
@@ -33,6 +36,14 @@ def lines(topic: str) -> list[str]:
         from dermis.evaluation.config import PROTOCOLS
 
         return [f"{name:<16}{what}" for name, what in PROTOCOLS.items()]
+    if topic == "tables":
+        from dermis.evaluation.published import published_table, published_tables
+
+        return [f"{name:<24}{published_table(name).source}" for name in published_tables()]
+    if topic == "models":
+        from dermis.model.known import known_models
+
+        return [line for key, model in known_models().items() for line in _page(key, model)]
     if topic in ("templates", "classes"):
         from dermis.language import prompts
 
@@ -41,6 +52,17 @@ def lines(topic: str) -> list[str]:
         named = {name: items_of(name) for name in names}
         return [f"{name:<16}{len(items)}: {', '.join(items[:3])}, …" for name, items in named.items()]
     raise unknown("topic", topic, TOPICS)
+
+
+def _page(key: str, model: "KnownModel") -> list[str]:
+    """A published model in two lines."""
+    size = f"{model.parameters} M parameters" if model.parameters else "size not known"
+    place = f"hf-hub:{model.hub}" if model.hub else "not on the hub as a model"
+    licence = model.licence or "see the model's page"
+    return [
+        f"{key:<18}{model.name}: {place}, {size}",
+        f"{'':<18}  licence: {licence}; data: {model.data}",
+    ]
 
 
 def _changes(settings: Any) -> str:

@@ -1,12 +1,14 @@
 """What to evaluate: the ``evaluation`` part of a recipe."""
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 
 from dermis.registry import unknown
 
 PROTOCOLS = {
     "prompts": "prompt classification with the learned temperature",
     "make": "prompt classification as MAKE and Derm1M publish it: 8 templates, fixed logit scale 100",
+    "concepts": "each annotated concept by prompts with and without it, as in MONET and MAKE",
     "retrieval": "picture to text and text to picture among the split's cases",
     "knn": "weighted nearest neighbours among the training pictures",
     "linear_probe": "logistic regression on the training pictures, penalty chosen on valid or by patients",
@@ -14,6 +16,32 @@ PROTOCOLS = {
     "few_shot": "logistic regression on k training cases per class, over several draws",
 }
 """protocol -> what it does"""
+LEARNING = ("knn", "linear_probe", "panderm", "few_shot")
+"""protocols that learn from the split `train`"""
+CLASSIFYING = ("prompts", "make", *LEARNING)
+USED_BY = {
+    "classes": CLASSIFYING,
+    "templates": ("prompts",),
+    "prompt_names": ("prompts", "make"),
+    "synonyms": ("prompts",),
+    "scale": ("prompts", "concepts"),
+    "positive": CLASSIFYING,
+    "top": CLASSIFYING,
+    "undefined": CLASSIFYING,
+    "ontology": CLASSIFYING,
+    "concepts": ("concepts",),
+    "concept_terms": ("concepts",),
+    "concept_templates": ("concepts",),
+    "text": ("retrieval",),
+    "recall_at": ("retrieval",),
+    "diagonal": ("retrieval",),
+    "probe_features": LEARNING,
+    "neighbours": ("knn",),
+    "shots": ("few_shot",),
+    "shot_seeds": ("few_shot",),
+    "fractions": ("panderm",),
+}
+"""setting -> the protocols that look at it; the others are about every protocol or about the report"""
 
 
 @dataclass(kw_only=True)
@@ -23,7 +51,7 @@ class EvaluationConfig:
     protocols: list[str] = field(default_factory=lambda: ["prompts", "retrieval", "knn", "linear_probe"])
     """which of the keys of ``PROTOCOLS`` to run, in this order"""
     split: str = "test"
-    """the manifest's split that is scored; probes and neighbours learn from `train`"""
+    """the manifest's split that is scored, or `all` cases; probes and neighbours learn from `train`"""
     classes: list[str] | str | None = None
     """class names in label order, the name of a published class list, or none: the manifest's own diagnoses, sorted"""
     templates: list[str] | str = "single"
@@ -33,13 +61,21 @@ class EvaluationConfig:
     synonyms: dict[str, list[str]] | None = None
     """other names of classes: `prompts` is run a second time with these instead"""
     scale: float | None = None
-    """fixed logit scale of `prompts`; none: the model's learned one"""
+    """fixed logit scale of `prompts` and `concepts`; none: the model's learned one"""
     positive: str | None = None
     """a class whose own precision, recall, specificity, F1, AUROC and AUPR are wanted"""
     top: list[int] = field(default_factory=lambda: [3])
     """the k of accuracy@k; those above the number of classes are left out"""
     undefined: str = "nan"
     """metrics of classes without cases: "nan" leaves them out of macro means, "zero" counts them as 0"""
+    ontology: str | None = None
+    """also accuracy at each level of this disease ontology and the distance of errors: a file, or `default` for ours"""
+    concepts: list[str] | None = None
+    """concepts of `concepts`; none: all columns concept.NAME, and finding.NAME that may be absent"""
+    concept_terms: Path | None = None
+    """JSON file of their names in prompts, {"concept": ["term", …]}; none: ours"""
+    concept_templates: str = "make-concepts"
+    """template set with references: make-concepts or monet"""
     text: str = "caption"
     """the text column of `retrieval`"""
     recall_at: list[int] = field(default_factory=lambda: [1, 5, 10, 50])
@@ -73,11 +109,14 @@ class EvaluationConfig:
             raise unknown("stage of features", self.probe_features, ("projected", "trunk"))
         if not self.protocols:
             raise ValueError(f"no protocol is given; there are {', '.join(PROTOCOLS)}.")
-        prompts = {"prompts"} & set(self.protocols)
-        if not prompts and (self.synonyms is not None or self.scale is not None):
-            raise ValueError("synonyms and scale belong to the protocol `prompts`, which is not among the protocols.")
-        if self.prompt_names is not None and not {"prompts", "make"} & set(self.protocols):
-            raise ValueError("prompt_names belongs to `prompts` and `make`, which are not among the protocols.")
+        for f in fields(self):
+            default = f.default if f.default_factory is MISSING else f.default_factory()
+            users = USED_BY.get(f.name, self.protocols)
+            if getattr(self, f.name) != default and not set(users) & set(self.protocols):
+                which = " and ".join(f"`{user}`" for user in users)
+                raise ValueError(f"{f.name} has no effect: it belongs to {which}, which is not among the protocols.")
+        if self.split == "all" and (learning := [p for p in self.protocols if p in LEARNING]):
+            raise ValueError(f"{learning[0]} learns from the split `train`, so it cannot be scored on split `all`.")
         if self.undefined not in ("nan", "zero"):
             raise unknown("handling of undefined metrics", self.undefined, ("nan", "zero"))
         if self.n_boot < 1:

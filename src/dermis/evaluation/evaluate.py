@@ -5,13 +5,14 @@ from typing import Any
 
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.bootstrap import intervals
+from dermis.evaluation.concept_annotation import concept_metrics, single_class
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.examples import examples
 from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import confusion_matrix
-from dermis.evaluation.protocols import Scored, classify, retrieve_both
+from dermis.evaluation.protocols import Scored, annotate, classify, retrieve_both
 from dermis.evaluation.report import Entry, Report, Section, entries
-from dermis.evaluation.setting import Cases, Embed, Setting
+from dermis.evaluation.setting import Cases, Embed, Setting, scored_cases
 
 
 def evaluate(
@@ -37,7 +38,7 @@ def evaluate(
     texts = None if training_texts is None else list(training_texts)
     setting = Setting(model, manifest, config, embed or _embed_with(model), texts)
     sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
-    split = manifest.split(config.split)
+    split = scored_cases(manifest, config.split)
     shared = {
         "model": name,
         "dataset": dataset or ", ".join(sources) or "cases",
@@ -48,8 +49,8 @@ def evaluate(
     found: list[Entry] = []
     sections: list[Section] = []
     for protocol in config.protocols:
-        if protocol == "retrieval":
-            new_entries, new_sections = _retrieval(setting, shared)
+        if protocol in ("retrieval", "concepts"):
+            new_entries, new_sections = (_retrieval if protocol == "retrieval" else _concepts)(setting, shared)
             found, sections = found + new_entries, sections + new_sections
             continue
         cases = setting.cases(config.split).diagnosed()
@@ -91,6 +92,25 @@ def _retrieval(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
     return found, sections
 
 
+def _concepts(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    config, found = setting.config, annotate(setting)
+    truth_NC, groups = found.truth, found.cases.manifest.groups()
+    boot = {"n_boot": config.n_boot, "seed": config.seed}
+    numbers = intervals(lambda w: concept_metrics(found.scores, truth_NC, w), groups, **boot)
+    left_out = single_class(truth_NC)
+    note = f"{len(left_out)} concepts with a single class left out: {', '.join(left_out)}" if left_out else ""
+    result = []
+    for key, number in numbers.items():
+        metric, _, concept = key.partition(": ")
+        told = truth_NC[concept].notna().to_numpy() if concept else slice(None)
+        size = {"n": len(groups[told]), "patients": groups[told].nunique()}
+        notes = f"present in {int(truth_NC[concept].sum())}" if concept else note
+        result += entries(
+            {metric: number}, class_name=concept, notes=notes, protocol="concept annotation", **size, **shared
+        )
+    return result, [Section(shared["model"], "concept annotation", found.about)]
+
+
 def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictures: int, seed: int) -> Section:
     if scored.scores.ndim == 3:
         return Section(name, scored.protocol, scored.about, classes)
@@ -103,7 +123,11 @@ def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictur
 def _notes(setting: Setting) -> list[str]:
     cases = setting.cases(setting.config.split)
     undiagnosed = int((cases.label < 0).sum())
-    notes = [f"{undiagnosed} cases without a diagnosis take part in retrieval only."] if undiagnosed else []
+    notes = (
+        [f"{undiagnosed} cases without a diagnosis take part in retrieval and concept annotation only."]
+        if undiagnosed
+        else []
+    )
     if setting.classes:
         notes.append(f"{len(setting.classes)} classes: {', '.join(setting.classes)}.")
     return notes

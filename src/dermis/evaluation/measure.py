@@ -4,6 +4,7 @@ Shapes: N cases, C classes, R weight vectors (bootstrap draws), S draws of few-s
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from dermis.cases.manifest import Manifest
 from dermis.evaluation.bootstrap import Interval, intervals, replicates, summarise
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.few_shot import over_seeds
-from dermis.evaluation.metrics import classification_metrics, macro_one_vs_one_auroc, undefined_classes
+from dermis.evaluation.hierarchy import ClassPlaces, class_places, hierarchy_metrics
+from dermis.evaluation.metrics import classification_metrics, panderm_metrics, undefined_classes
 from dermis.evaluation.protocols import Scored
 from dermis.evaluation.report import Entry, entries
 from dermis.evaluation.setting import Cases
 from dermis.evaluation.subgroups import attribute, by_subgroup
+from dermis.language.ontology import Ontology, default_ontology
 
 
 def measure(
@@ -36,7 +39,7 @@ def measure(
         return
     score_NC = scored.scores
     found = intervals(
-        lambda w: _metrics(score_NC, label_N, w, classes, config, scored.one_vs_one, classes),
+        lambda w: _metrics(score_NC, label_N, w, classes, config, scored.as_panderm, classes),
         groups,
         centred=("ECE",),
         **boot,
@@ -67,7 +70,7 @@ def _metrics(
     weight_RN: np.ndarray,
     classes: list[str],
     config: EvaluationConfig,
-    one_vs_one: bool = False,
+    as_panderm: bool = False,
     class_names: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     positive = None if config.positive is None else classes.index(config.positive)
@@ -81,11 +84,17 @@ def _metrics(
         undefined=config.undefined,
         class_names=class_names,
     )
-    if one_vs_one:
-        values["macro AUROC (one vs one)"] = macro_one_vs_one_auroc(
-            score_NC, label_N, weight_RN, undefined=config.undefined
-        )
+    if as_panderm:
+        values |= panderm_metrics(score_NC, label_N, weight_RN, undefined=config.undefined)
+    if config.ontology is not None:
+        places = _places(tuple(classes), config.ontology)
+        values |= hierarchy_metrics(places, label_N, score_NC.argmax(axis=1), weight_RN)
     return values
+
+
+@cache
+def _places(classes: tuple[str, ...], source: str) -> ClassPlaces:
+    return class_places(classes, default_ontology() if source == "default" else Ontology.read(source))
 
 
 def _over_draws(

@@ -141,6 +141,22 @@ def macro_one_vs_one_auroc(
     return macro_mean(one_vs_one_auroc(score_NC, label_N, weight_RN), undefined)
 
 
+def panderm_metrics(
+    score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray | None = None, *, undefined: str = "nan"
+) -> dict[str, np.ndarray]:
+    """What the tables of PanDerm and Derm1M print beside accuracy and balanced accuracy, (R,) each: weighted F1 (by the
+    classes' cases), Cohen's kappa, and the ROC area over pairs of classes."""
+    weight_RN = np.ones((1, len(label_N))) if weight_RN is None else weight_RN
+    counts = class_counts(label_N, score_NC.argmax(axis=1), score_NC.shape[1], weight_RN)
+    total_R = weight_RN.sum(axis=1)
+    by_chance_R = (counts.cases * counts.predicted).sum(axis=1) / total_R**2
+    return {
+        "weighted F1": np.nansum(counts.f1() * counts.cases, axis=1) / total_R,
+        "Cohen's kappa": _ratio(counts.true.sum(axis=1) / total_R - by_chance_R, 1 - by_chance_R),
+        "macro AUROC (one vs one)": macro_one_vs_one_auroc(score_NC, label_N, weight_RN, undefined=undefined),
+    }
+
+
 def macro_mean(value_RC: np.ndarray, undefined: str = "nan") -> np.ndarray:
     """Mean over classes, (R,); see the module's docstring for ``undefined``."""
     if undefined == "zero":

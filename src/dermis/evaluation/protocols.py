@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from dermis.evaluation.concept_annotation import concept_scores, concept_truth, concept_vectors
 from dermis.evaluation.few_shot import PANDERM_SEEDS, few_shot_scores
 from dermis.evaluation.knn import knn_scores
 from dermis.evaluation.linear_probe import linear_probe
@@ -22,7 +24,8 @@ from dermis.evaluation.prompt_classification import (
 )
 from dermis.evaluation.retrieval import Retrieved, image_to_text, text_to_image
 from dermis.evaluation.setting import Cases, Setting
-from dermis.language.prompts import class_prompts
+from dermis.language.concept_terms import terms_of
+from dermis.language.prompts import class_prompts, references
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Scored:
     about: str
     scores: np.ndarray
     class_notes: dict[str, str] = field(default_factory=dict)
-    one_vs_one: bool = False
+    as_panderm: bool = False
+    """with the other metrics of PanDerm's tables"""
 
 
 def classify(protocol: str, setting: Setting) -> Iterator[Scored]:
@@ -47,7 +51,7 @@ def classify(protocol: str, setting: Setting) -> Iterator[Scored]:
 
 def _prompts(setting: Setting) -> Iterator[Scored]:
     config = setting.config
-    scale = config.scale if config.scale is not None else math.exp(setting.model.logit_scale.item())
+    scale = _scale(setting)
     names = config.prompt_names or {}
     yield _by_prompts(setting, names, config.templates, scale, "", "")
     if config.synonyms is not None:
@@ -80,9 +84,14 @@ def _by_prompts(
     return Scored(protocol_name(seen) + suffix, " ".join(p for p in (how, known, about) if p), scores, notes)
 
 
+def _scale(setting: Setting) -> float:
+    fixed = setting.config.scale
+    return fixed if fixed is not None else math.exp(setting.model.logit_scale.item())
+
+
 def _shared_space(cases: Cases) -> np.ndarray:
     if cases.projected is None:
-        raise ValueError("prompts and retrieval need a model with a text tower; this one has pictures only.")
+        raise ValueError("prompts, concepts and retrieval need a model with a text tower; this one has pictures only.")
     return cases.projected
 
 
@@ -147,7 +156,7 @@ def _panderm(setting: Setting) -> Iterator[Scored]:
             solver="panderm",
         )
         name = f"linear probe, PanDerm solver, {fraction:.0%} of training"
-        yield Scored(name, about, scores[0], one_vs_one=True)
+        yield Scored(name, about, scores[0], as_panderm=True)
 
 
 def _few_shot(setting: Setting) -> Iterator[Scored]:
@@ -159,6 +168,36 @@ def _few_shot(setting: Setting) -> Iterator[Scored]:
             given.train_features, given.train.label, given.query_features, given.classes, shots=shots, seeds=seeds
         )
         yield Scored(f"few-shot, {shots} per class", about, scores)
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Concept scores (N, C) of cases that have at least one concept annotated, and the truth beside them."""
+
+    cases: Cases
+    scores: np.ndarray
+    truth: pd.DataFrame
+    about: str
+
+
+def annotate(setting: Setting) -> Annotated:
+    """Concept annotation of the split; ValueError for a concept without terms or a name that no column has."""
+    config = setting.config
+    truth_NC = concept_truth(setting.manifest, config.concepts)
+    terms = terms_of(truth_NC, config.concept_terms)
+    references(config.concept_templates)  # a wrong name stops here, before the pictures
+    truth_NC.index = pd.Index(setting.manifest.table["case_id"])
+    cases = setting.cases(config.split)
+    truth_NC = truth_NC.loc[cases.manifest.table["case_id"]].reset_index(drop=True)
+    rows = np.flatnonzero(truth_NC.notna().any(axis=1))
+    if not len(rows):
+        raise ValueError(f"no case of split {config.split!r} has a concept annotated.")
+    cases, truth_NC = cases.select(rows), truth_NC.iloc[rows].reset_index(drop=True)
+    scale = _scale(setting)
+    vectors = concept_vectors(lambda texts: _encoded(setting.model, texts), terms, config.concept_templates)
+    whose = "our terms" if config.concept_terms is None else f"the terms of {config.concept_terms.name}"
+    about = f"{truth_NC.shape[1]} concepts by {whose}, templates {config.concept_templates}, logit scale {scale:.1f}."
+    return Annotated(cases, concept_scores(_shared_space(cases), *vectors, scale), truth_NC, about)
 
 
 def retrieve_both(setting: Setting) -> tuple[Cases, dict[str, Retrieved]]:

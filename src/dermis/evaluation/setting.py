@@ -71,7 +71,7 @@ class Setting:
 
     def cases(self, split: str) -> Cases:
         if split not in self._splits:
-            chosen = self.manifest.split(split)
+            chosen = scored_cases(self.manifest, split)
             trunk_ND, ok_N = self.embed(chosen)
             self.bad_pictures += chosen.table["case_id"][~ok_N].tolist()
             if not ok_N.any():
@@ -81,6 +81,11 @@ class Setting:
             trunk_ND = np.asarray(trunk_ND)[ok_N]
             self._splits[split] = Cases(readable, trunk_ND, project(self.model, trunk_ND), labels)
         return self._splits[split]
+
+
+def scored_cases(manifest: Manifest, split: str) -> Manifest:
+    """The cases of a split; `all`: every case, whatever its split."""
+    return manifest if split == "all" else manifest.split(split)
 
 
 def project(model: Any, trunk_ND: np.ndarray) -> np.ndarray | None:

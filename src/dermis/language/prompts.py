@@ -37,6 +37,19 @@ def templates(name: str | Sequence[str]) -> list[str]:
     return list(name)
 
 
+def reference_sets() -> list[str]:
+    """The template sets that have reference sentences beside them (``references``)."""
+    return sorted(name for name, entry in _data("templates.yaml").items() if "references" in entry)
+
+
+def references(name: str) -> list[str]:
+    """The sentences of a template set without any concept, in the templates' order; ValueError for a set that has
+    none."""
+    if name not in reference_sets():
+        raise unknown("template set of concept annotation", name, reference_sets())
+    return list(_data("templates.yaml")[name]["references"])
+
+
 def class_lists() -> list[str]:
     """The names that ``class_list`` knows."""
     return sorted(_data("class_lists.yaml"))

@@ -32,3 +32,15 @@ def split_sentences(text: str) -> list[str]:
 def _abbreviated(before: str) -> bool:
     word = before.rsplit(maxsplit=1)[-1].lstrip("([\"'").casefold() if before.strip() else ""
     return word in ABBREVIATIONS or (len(word) == 1 and word.isalpha())
+
+
+def sub_texts(text: str) -> list[str] | None:
+    """The distinct sentences of a text; None where there is only one, which would repeat the text."""
+    distinct: dict[str, str] = {}
+    for sentence in split_sentences(text):
+        distinct.setdefault(_bare(sentence), sentence)
+    return list(distinct.values()) if len(distinct) > 1 else None
+
+
+def _bare(sentence: str) -> str:
+    return " ".join(sentence.casefold().split()).rstrip(" .!?")

@@ -22,6 +22,7 @@ Shapes: B cases on this rank, N tokens of their captions, V vocabulary, P patche
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -70,9 +71,9 @@ class CoCa(nn.Module):
         if not isinstance(model.text, TextTower):
             raise ValueError("CoCa's decoder continues a causal text tower: take the small one or an open_clip CLIP's.")
         self.config, self.clip = config, CLIP(model, config)
-        encoder = model.text.encoder
+        encoder, image = model.text.encoder, cast(Any, model.image)
         self.decoder = CaptionDecoder(
-            model.image.dim,
+            image.dim,
             model.text.dim,
             encoder.vocab_size,
             config.decoder_layers,
@@ -86,6 +87,11 @@ class CoCa(nn.Module):
         """The two towers."""
         return self.clip.model
 
+    @property
+    def text(self) -> TextTower:
+        """The text tower, whose states the decoder continues."""
+        return cast(TextTower, self.model.text)
+
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.loss(self.embed(batch), batch)
 
@@ -93,7 +99,7 @@ class CoCa(nn.Module):
         """``image`` and ``text`` of unit length (B, E); ``missed``, Σ_l -log p(y_l | …) of each case's caption (B,)."""
         model, string_B = self.model, caption_of_case(batch)
         patch_BPD, image_BE = self._look(batch)
-        state_ND, pooled_SD = model.text.states_and_pooled(batch["tokens"], batch["offsets_S1"])
+        state_ND, pooled_SD = self.text.states_and_pooled(batch["tokens"], batch["offsets_S1"])
         text_SE = unit_length(model.text_head(pooled_SD))
         # the caption of each case, also where several cases share it: they look at other pictures
         own_N, offsets_B1 = concatenated(string_B, batch["offsets_S1"])
@@ -117,18 +123,18 @@ class CoCa(nn.Module):
     def _look(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         if "image_BVCHW" not in batch:
             raise ValueError("CoCa's decoder looks at patches: it needs pictures, not stored embeddings.")
-        features = self.model.image.features(batch["image_BVCHW"][:, 0])
+        features = cast(Any, self.model.image).features(batch["image_BVCHW"][:, 0])
         if features.patch_BPD is None:
             raise ValueError("CoCa's decoder looks at patches, and this image tower has none.")
         return features.patch_BPD, unit_length(self.model.project_image(features.pooled_BD))
 
     def generate(self, image_BCHW: Tensor, max_tokens: int = 60) -> list[str]:
         """A caption for each normalised picture, by the likeliest next token."""
-        patch_BPD = self.model.image.features(image_BCHW).patch_BPD
-        tokenizer = self.model.text.tokenizer
+        patch_BPD = cast(Any, self.model.image).features(image_BCHW).patch_BPD
+        tokenizer = self.text.tokenizer
         start, end = tokenizer([""])[0]
-        room = min(max_tokens, self.model.text.encoder.context_length - 1)
-        said = greedy(self.decoder, self.model.text, patch_BPD, start, end, room)
+        room = min(max_tokens, self.text.encoder.context_length - 1)
+        said = greedy(self.decoder, self.text, patch_BPD, start, end, room)
         return [tokenizer.text(tokens) for tokens in said]
 
     def after_step(self, step: int) -> None:

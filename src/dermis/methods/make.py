@@ -37,7 +37,7 @@ Shapes: B cases, T (case, text) occurrences, S distinct strings, P patches, E em
 
 import math
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,8 @@ class MAKE(nn.Module):
         image_BE, patch_BPE = self.model.encode_image_and_patches(batch["image_BVCHW"][:, 0])
         patch_BPE = patch_BPE.to(text_TE.dtype)
         if self.config.as_released:
-            tokens = torch.tensor(self.model.text.tokenizer([""])[0], device=patch_BPE.device)
+            tokenizer: Any = self.model.text.tokenizer
+            tokens = torch.tensor(tokenizer([""])[0], device=patch_BPE.device)
             empty_1E = unit_length(self.model.encode_text(tokens, torch.tensor([0, len(tokens)], device=tokens.device)))
             text_BNE = grid(text_TE, texts, empty_1E, len(image_BE), 3 + self.config.num_sentences)
             return {"image": unit_length(image_BE), "text": text_BNE, "patch": patch_BPE}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from open_clip.hf_model import HFTextEncoder
 from safetensors.torch import save_file
 from torch import nn
 
@@ -23,12 +24,13 @@ from dermis.recipe import build, to_mapping, write_yaml
 from dermis.towers.build import HF, ImageTowerConfig, TwoTowerConfig, build_image_tower, build_two_tower
 from dermis.towers.hf_text import HFTextTower
 from dermis.towers.image import ImageTower
+from dermis.towers.layouts import OPEN_CLIP, SETTINGS
 from dermis.towers.open_clip import OpenClipSettings, OpenClipTokenizer, open_clip_two_tower
 from dermis.towers.two_tower import TwoTower
-from dermis.towers.weights import FOLDER, HUB, fetch, load_strictly, read_weights
+from dermis.towers.weights import FOLDER, HUB, fetch_folder, load_strictly, read_weights
 
 FORMAT = 1
-WEIGHTS, SETTINGS, OPEN_CLIP = "model.safetensors", "dermis.json", "open_clip_config.json"
+WEIGHTS = "model.safetensors"
 
 
 def save(
@@ -70,6 +72,8 @@ def _write(folder: Path, model: nn.Module) -> None:
     tensors = model.state_dict()
     if isinstance(model, TwoTower) and isinstance(model.config, OpenClipSettings):
         settings |= {"kind": "open_clip"}
+        if open_clip_layout.why_not(model) is not None:
+            settings |= {"config": open_clip_layout.settings_of(model)}
     elif isinstance(model, TwoTower) and isinstance(model.config, TwoTowerConfig):
         settings |= {"kind": "two_tower", "config": to_mapping(_without_sources(model.config))}
     elif isinstance(model, ImageTower) and isinstance(model.config, ImageTowerConfig):
@@ -79,10 +83,11 @@ def _write(folder: Path, model: nn.Module) -> None:
             f"{type(model).__name__} does not say how to build it again (`config`); towers made by "
             "dermis.towers.build do."
         )
-    settings["names"] = "dermis"
-    if open_clip_layout.why_not(model) is None:
-        settings["names"] = "open_clip"
+    stock = open_clip_layout.why_not(model) is None
+    settings["names"] = "open_clip" if stock or settings["kind"] == "open_clip" else "dermis"
+    if settings["names"] == "open_clip":
         tensors = open_clip_layout.to_open_clip(model)
+    if stock:
         (folder / OPEN_CLIP).write_text(json.dumps(open_clip_layout.settings_of(model), indent=2), encoding="utf-8")
     if isinstance(model, TwoTower) and isinstance(model.text, HFTextTower):
         model.text.write(folder / "text")
@@ -90,6 +95,8 @@ def _write(folder: Path, model: nn.Module) -> None:
         tokenizer = model.text.tokenizer.tokenizer
         if hasattr(tokenizer, "save_pretrained"):
             tokenizer.save_pretrained(folder)
+        if isinstance(model.text.encoder, HFTextEncoder):
+            model.text.encoder.transformer.config.save_pretrained(folder)
     save_file(open_clip_layout.contiguous(tensors), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
@@ -102,22 +109,25 @@ def _without_sources(config: TwoTowerConfig) -> TwoTowerConfig:
     return dataclasses.replace(config, image=dataclasses.replace(config.image, weights=None), text=text)
 
 
-def load(source: Path | str, device: torch.device | str = "cpu") -> nn.Module:
+def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: bool | None = None) -> nn.Module:
     """The model of a folder, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``, in evaluation mode.
 
-    The folder is one that ``save`` wrote or stock open_clip's (open_clip_config.json and weights). Raises ValueError,
-    with a sentence, if it is neither or if its weights do not fit.
+    The folder is one that ``save`` wrote, or somebody else's: stock open_clip's and its forks' (MAKE, DermLIP with a
+    ViT or with PanDerm), a CLIP or SigLIP of transformers (MONET, MedSigLIP), or PMC-CLIP (``dermis.towers.layouts``).
+    ``quick_gelu`` overrides the activation that the settings of such a folder say. Raises ValueError, with a sentence,
+    if the folder is none of these, if its weights do not fit, or if ``quick_gelu`` would have no effect.
     """
-    folder = _folder(str(source))
+    folder = fetch_folder(str(source))
+    name = str(source) if str(source).startswith(HUB) else f"{FOLDER}{folder}"
     if not (folder / SETTINGS).is_file():
-        if not (folder / OPEN_CLIP).is_file():
-            raise ValueError(f"{folder} is no model folder: it has neither {SETTINGS} nor {OPEN_CLIP}.")
-        return open_clip_two_tower(f"{FOLDER}{folder}").to(device).eval()
+        return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     if settings.get("format", 0) > FORMAT:
         raise ValueError(f"{folder} was written by dermis {settings.get('dermis')}, which is newer; upgrade dermis.")
     if settings["kind"] == "open_clip":
-        return open_clip_two_tower(f"{FOLDER}{folder}").to(device).eval()
+        return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
+    if quick_gelu is not None:
+        raise ValueError(f"{folder} is no open_clip model, whose activation quick_gelu could set; leave it out.")
     tensors = read_weights(str(folder / WEIGHTS))
     if settings["kind"] == "image_tower":
         model = build_image_tower(build(ImageTowerConfig, settings["config"], SETTINGS), pretrained=False)
@@ -130,12 +140,3 @@ def load(source: Path | str, device: torch.device | str = "cpu") -> nn.Module:
             tensors = open_clip_layout.from_open_clip(model, tensors)
     load_strictly(model, tensors, str(folder))
     return model.to(device).eval()
-
-
-def _folder(source: str) -> Path:
-    if source.startswith(HUB):
-        return fetch(source, patterns=["*.json", "*.safetensors", "*.txt", "*.md", "*.yaml", "*.model"])
-    folder = Path(source.removeprefix(FOLDER))
-    if not folder.is_dir():
-        raise ValueError(f"no folder at {folder}: give a model folder, local-dir:FOLDER or hf-hub:ORG/REPO.")
-    return folder

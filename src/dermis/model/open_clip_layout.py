@@ -26,7 +26,7 @@ def why_not(model: nn.Module) -> str | None:
     if not isinstance(model, TwoTower):
         return "it is not a two-tower model"
     if isinstance(model.config, OpenClipSettings):
-        return None
+        return _beyond_stock(model)
     if not isinstance(model.config, TwoTowerConfig) or not isinstance(model.image, ImageTower):
         return "its image tower is not a timm model"
     if not isinstance(model.text, TextTower):
@@ -40,6 +40,21 @@ def why_not(model: nn.Module) -> str | None:
         return f"open_clip does not know the pooled width of {model.config.image.name}"
     if size != native_size(trunk) and trunk.pretrained_cfg["fixed_input_size"] and not is_dynamic(trunk):
         return f"open_clip builds {model.config.image.name} for its own picture size only"
+    return None
+
+
+def _beyond_stock(model: TwoTower) -> str | None:
+    """What of an open_clip model came from another layout (``dermis.towers.layouts``) and open_clip cannot say."""
+    vision_cfg, text_cfg = model.config.model_cfg["vision_cfg"], model.config.model_cfg["text_cfg"]
+    if text_cfg.get("attends_padding"):
+        return "open_clip masks the padding that its text tower attends to"
+    if "timm_model_name" not in vision_cfg:
+        return None
+    if "act_kwargs" in vision_cfg:
+        return "open_clip has no other activation for a timm trunk than its own"
+    size = model.image.transform.size
+    if size != native_size(model.image.trunk) and not is_dynamic(model.image.trunk):
+        return f"open_clip builds {vision_cfg['timm_model_name']} for its own picture size only"
     return None
 
 
@@ -88,6 +103,7 @@ def settings_of(model: TwoTower) -> dict[str, Any]:
             "proj_type": projection,
         },
         "custom_text": True,
+        "quick_gelu": False,
     }
     preprocess_cfg = {
         "size": list(transform.size),
@@ -105,7 +121,10 @@ def _names(model: TwoTower) -> Iterator[tuple[str, str, bool]]:
     """(our prefix, open_clip's, is the tensor transposed), the more special ones first."""
     if isinstance(model.image, ImageTower):
         yield "image.trunk.", "visual.trunk.", False
-        yield "image_head.", "visual.head.mlp." if isinstance(model.image_head, Mlp) else "visual.head.proj.", False
+        if isinstance(model.config, OpenClipSettings) and model.config.model_cfg["vision_cfg"].get("timm_proj") == "":
+            yield "image_head.", "visual.trunk.head.", False
+        else:
+            yield "image_head.", "visual.head.mlp." if isinstance(model.image_head, Mlp) else "visual.head.proj.", False
     else:
         yield "image.encoder.", "visual.", False
         yield "image_head.weight", "visual.proj", True

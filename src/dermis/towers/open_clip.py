@@ -1,5 +1,7 @@
 """Whole open_clip models (CLIP, SigLIP, CoCa) as two towers: by name, ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO``.
 
+A folder or a repository may also hold a model in somebody else's layout (``dermis.towers.layouts``).
+
 The towers give what lies before the projection, the projections become the two-tower model's heads, so that stored
 features and patch vectors work as with any other tower. CoCa's captioning decoder is not part of two towers and is left
 out. Nothing is guessed about QuickGELU: weights that were trained with it and a model without it are an error.
@@ -21,8 +23,11 @@ from torch import Tensor, nn
 from dermis.registry import unknown
 from dermis.towers import Features, Transform
 from dermis.towers.image import ImageTower
+from dermis.towers.layouts import read_layout
+from dermis.towers.published import build
 from dermis.towers.text import BytePairTokenizer, PaddedTextTower, TextTower
 from dermis.towers.two_tower import TwoTower
+from dermis.towers.weights import fetch_folder
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,12 @@ def open_clip_two_tower(
     names and settings that do not fit together.
     """
     schema, identifier = parse_model_name(name)
-    if schema and weights:
-        raise ValueError(f"{name} brings its own weights; leave `weights` out.")
-    if schema is None and get_model_config(identifier) is None:
+    if schema:
+        if weights:
+            raise ValueError(f"{name} brings its own weights; leave `weights` out.")
+        folder = fetch_folder(name)
+        return two_tower_of(*build(read_layout(folder), folder, name, quick_gelu, size))
+    if get_model_config(identifier) is None:
         raise unknown("open_clip model", identifier, open_clip.list_models())
     overrides = {} if quick_gelu is None else {"quick_gelu": quick_gelu}
     model_cfg = get_model_config(name) | overrides
@@ -139,6 +147,7 @@ def _two_tower_settings(model_cfg: dict[str, Any], bias: bool) -> dict[str, Any]
     settings.pop("multimodal_cfg", None)
     for tower in ("vision_cfg", "text_cfg"):
         settings[tower].pop("output_tokens", None)
+    settings.setdefault("quick_gelu", False)
     if bias:
         settings.setdefault("init_logit_bias", 0.0)
     return settings
@@ -161,9 +170,9 @@ def _image_tower(visual: nn.Module, transform: Transform, settings: dict[str, An
     if isinstance(visual, TimmModel):
         if settings.get("timm_pool", "avg") not in ("", "avg", "token", "map"):
             raise ValueError(f"open_clip's pooling {settings['timm_pool']!r} over timm models is not supported.")
-        if settings.get("timm_proj", "linear") not in ("linear", "mlp", "none"):
-            raise ValueError("a projection inside the timm model (timm_proj '') is not supported.")
         heads = [m for m in visual.head.children() if not isinstance(m, nn.Dropout)]
+        if settings.get("timm_proj", "linear") == "":  # the trunk's own classifier projects
+            heads = [visual.trunk.get_classifier()]
         pool = settings.get("timm_pool", "avg") or None
         return ImageTower(visual.trunk, transform, pool), heads[0] if heads else nn.Identity()
     if not isinstance(visual, VisionTransformer):  # a ResNet projects inside its attention pooling
@@ -177,8 +186,9 @@ def _text_tower(text: nn.Module, tokenizer: Any, settings: dict[str, Any]) -> tu
     text.output_tokens = False
     if isinstance(text, HFTextEncoder):
         head, text.proj = text.proj, nn.Identity()
-        pad = text.config.pad_token_id
-        return PaddedTextTower(text, OpenClipTokenizer(tokenizer, pad), text.config.hidden_size, pad, None), head
+        pad = text.transformer.config.pad_token_id
+        length = settings["context_length"] if settings.get("attends_padding") else None
+        return PaddedTextTower(text, OpenClipTokenizer(tokenizer, pad), text.config.hidden_size, pad, length), head
     assert isinstance(text, TextTransformer)
     head, text.text_projection = _linear(text.text_projection), None
     causal = text.attn_mask is not None and text.cls_emb is None and text.pool_type == "argmax"

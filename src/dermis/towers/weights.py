@@ -1,13 +1,18 @@
 """Pretrained weights from a file, a folder or the hub, and strict loading that says what does not fit."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
+UNPICKLED = (".bin", ".pt", ".pth")
+CHECKPOINTS = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
+"""what publishers call the one file of a model, the likelier first"""
 
 
 def find_weights(source: str, name: str = "model.safetensors") -> Path:
@@ -48,6 +53,63 @@ def read_weights(source: str) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file ({error}).") from None
+
+
+def fetch_folder(source: str) -> Path:
+    """The folder that ``source`` means: a path, ``local-dir:FOLDER`` or ``hf-hub:org/repo`` (downloads it).
+
+    Of the hub's weights safetensors are taken, pickles only where there is nothing else. Raises ValueError, with a
+    sentence, if there is no such folder or the hub does not give it.
+    """
+    if source.startswith(HUB):
+        folder = fetch(source, patterns=["*.json", "*.safetensors", "*.txt", "*.md", "*.yaml", "*.model"])
+        if not any(folder.rglob("*.safetensors")):
+            folder = fetch(source, patterns=["*.json", "*.txt", "*.md", "*.model", *(f"*{end}" for end in UNPICKLED)])
+        return folder
+    folder = Path(source.removeprefix(FOLDER))
+    if not folder.is_dir():
+        raise ValueError(f"no folder at {folder}: give a model folder, local-dir:FOLDER or hf-hub:ORG/REPO.")
+    return folder
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """The file with the weights of a published model; raises ValueError if there is none or no telling which."""
+    endings = (".safetensors", *UNPICKLED)
+    for name in (f"{stem}{ending}" for ending in endings for stem in CHECKPOINTS):
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(p for p in folder.iterdir() if p.suffix in endings)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ValueError(f"{folder} has no weights: no file ends in .safetensors, {', '.join(UNPICKLED)}.")
+    names = ", ".join(p.name for p in found[:5])
+    raise ValueError(f"{folder} has several files of weights ({names}); keep one of them.")
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a published file: safetensors, or a pickle of which tensors and plain containers are built.
+
+    A pickle is opened with torch's ``weights_only=True``, which runs no code of the file. A training checkpoint is
+    unwrapped (its ``state_dict`` or ``model``), and so are names under DDP's ``module.``. A file that is a single
+    tensor has the name "". Raises ValueError for a damaged file and for one that holds anything else.
+    """
+    if path.suffix == ".safetensors":
+        return read_weights(str(path))
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):  # torch's own sentence advises to run the code
+        raise ValueError(f"{path} is damaged, or holds more than tensors, which could run code; not opened.") from None
+    if isinstance(found, Tensor):
+        return {"": found.detach()}
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise ValueError(f"{path} does not hold tensors by name.")
+    if all(name.startswith("module.") for name in found):
+        found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return {name: tensor.detach() for name, tensor in found.items()}
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

@@ -34,8 +34,9 @@ def derm1m(files: Files, caption: str = "truncated_caption") -> Reading:
     Columns: caption (truncated_caption, which DermLIP and MAKE train on; `caption="caption"` takes the full one; each
     stands in where the other is missing), sentences (of the caption, where it has two or more), disease_text ("This
     is a skin photo diagnosed as ..." with hierarchical_disease_label, root to leaf), concept_text ("This skin photo
-    shows ..." with skin_concept), diagnosis (disease_label), lesion.localization (body_location), patient.age,
-    patient.sex; source with the table's source; split: the pretrain table is train, the validation table valid.
+    shows ..." with skin_concept), diagnosis (disease_label), lesion.localization (body_location), lesion.symptoms,
+    patient.age, patient.sex; source with the table's source; split: the pretrain table is train, the
+    validation table valid.
 
     Counts: the paper's v1 has 403,563 pictures, 1,029,761 pairs (403,563 captions, 403,563 ontology texts, 222,635
     concept texts) and 9,806 held out; the public v2 was cleaned and differs.
@@ -93,10 +94,11 @@ def origin(filename: str) -> str:
 
 
 def who_and_where(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """body_location, age and gender of a Derm1M or MAKE table, as far as it has them."""
+    """body_location, symptoms, age and gender of a Derm1M or MAKE table, as far as it has them."""
     empty = pd.Series([None] * len(table), index=table.index, dtype=object)
     return {
         "lesion.localization": readable(table.get("body_location", empty)),
+        "lesion.symptoms": readable(table.get("symptoms", empty)),
         "patient.age": table.get("age", empty).map(years).astype(float),
         "patient.sex": sex(table.get("gender", empty)),
     }

@@ -30,7 +30,8 @@ def make(files: Files) -> Reading:
     folders (`/VL_Data/...`) are the authors' own and are dropped until something is found.
 
     Columns: caption (truncated_caption), disease_text (ontology_caption), concept_text (visual_concept_caption),
-    sentences (sub-captions), diagnosis (standardized_disease), lesion.localization, patient.age, patient.sex, source.
+    sentences (sub-captions), diagnosis (standardized_disease), lesion.localization, lesion.symptoms, patient.age,
+    patient.sex, source.
 
     Counts: 403,563 pictures in the authors' table; the public example has 10.
 
