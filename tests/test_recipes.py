@@ -13,7 +13,7 @@ from dermis.evaluation.report import Report
 from dermis.model import load
 
 ROOT = Path(__file__).parents[1]
-ON_ANY_CASES = sorted(p.stem for p in ROOT.glob("recipes/*.yaml") if "reader:" not in p.read_text())
+ON_ANY_CASES = sorted(p.stem for p in ROOT.glob("recipes/*.yaml") if "hf:" not in p.read_text())
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def equations(image, text, patch, scale, *, string=None, lambda_s=0.7, i2t="text
         own = [u for u in T if b in owners_of(u, string)]
         among = [u for u in T if u == t or u not in own] if siblings == "excluded" else T
         below = sum(score(image[b], text[u]) for u in among)
-        wanted = own if siblings == "soft" else [t]
+        wanted = [u for u in T if OWNER[u] == b] if siblings == "soft" else [t]
         return -sum(torch.log(score(image[b], text[u]) / below) for u in wanted) / len(wanted)
 
     def reduced(term, losses):

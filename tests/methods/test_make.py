@@ -199,6 +199,8 @@ def test_soft_labels_fade_over_the_training(batch):
         ({"weights": "none", "weigh": ["i2t"]}, "weigh has no effect with weights: none"),
         ({"as_released": True, "siblings": "soft"}, "siblings has no effect with as_released"),
         ({"as_released": True, "chunk": 8}, "chunk has no effect with as_released"),
+        ({"as_released": True, "weights": "exp"}, "weighs as the release does"),
+        ({"i2t": "images", "siblings": "soft"}, "has no effect with i2t: images"),
         ({"ontology_beta": 0.2}, "ontology_beta has no effect with ontology: null"),
         ({"ontology": "default", "ontology_beta": 2.0}, "share"),
     ],
@@ -206,6 +208,18 @@ def test_soft_labels_fade_over_the_training(batch):
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MAKEConfig(**settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"as_released": True}, {"chunk": 2}], ids=str)
+def test_the_loss_is_computed_in_full_precision_under_autocast(batch, settings):
+    page = build(**settings).float()
+    batch["image_BVCHW"] = batch["image_BVCHW"].float()
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = page.embed(batch)
+        loss = page.loss(embeddings, batch)["loss"]
+    assert all(x.dtype == torch.float32 for x in (*embeddings.values(), loss))
+    exact = page.double().loss({key: x.double() for key, x in embeddings.items()}, batch)["loss"]
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-5, atol=0)
 
 
 def test_stored_embeddings_have_no_patches(batch):

@@ -31,7 +31,7 @@ def pairwise_logsumexp(
     ``chunk``: rows at a time; None keeps the whole matrix for backward, which is faster while it fits.
     Raises ValueError for a chunk below 1.
     """
-    scale = torch.as_tensor(scale, dtype=x_ND.dtype, device=x_ND.device)
+    scale = torch.as_tensor(scale, dtype=x_ND.dtype, device=x_ND.device).reshape(())
     if chunk is not None:
         return _Chunked.apply(x_ND, y_MD, scale, log_weight_M, keep, rows_at_a_time(chunk))
     logits_NM = (scale * x_ND) @ y_MD.T

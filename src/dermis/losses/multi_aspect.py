@@ -132,9 +132,11 @@ def multi_aspect_pooled(
 
       t2i   -log mean_{o owns t} e^{s I_o·u_t} / Σ_n e^{s I_n·u_t}                                        (eq. 4)
       i2t   -log e^{s I_b·u_t} / Σ_{t'} e^{s I_b·u_t'}      t' over all T occurrences, which leaves open what the
-            case's other positives are (``siblings``): ``"excluded"`` from the sum, kept as ``"negatives"`` (released),
-            or ``"soft"``: the target is uniform over all occurrences of the case's strings.
-            ``i2t="images"`` is eq. 3 as printed, which normalises over images and equals t2i.
+            case's other positives are (``siblings``): ``"excluded"`` from the sum, together with other cases' copies of
+            the case's strings; kept as ``"negatives"`` (released), copies too; or, in the same sum, ``"soft"``: the
+            target is uniform over the case's texts, so that each of its texts counts the case's mean -log probability.
+            A text of several owners is here the positive of its own case only: the others have terms of their own.
+            ``i2t="images"`` is eq. 3 as printed, which normalises over images and has the terms of t2i.
       slra  as t2i, sentences against e_k (``pooled_BD``) of the cases that have a raw text                 (eq. 6)
             None: this term is not wanted, and neither made nor returned.
 
@@ -179,8 +181,8 @@ def multi_aspect_pooled(
     else:
         all_T, own_T = row_b[(owner_T - first).clamp(0, rows - 1)], logit_E[texts.pair_T]
         if siblings == "soft":
-            own_T = _mean_logit(texts, logit_E, cases)[owner_T]
-        i2t_T = F.softplus(all_T - own_T) if excluded else all_T - own_T
+            own_T = _mean_logit(own_T, owner_T, cases)[owner_T]
+        i2t_T = (torch.logaddexp(all_T, own_T) if excluded else all_T) - own_T
 
     everything_T = torch.ones_like(is_own_T)
     found = {"i2t": reduced(i2t_T, everything_T, "i2t"), "t2i": reduced(t2i_T, everything_T, "t2i")}
@@ -245,13 +247,10 @@ def _sums_over_images(
     return sums.new_zeros(len(texts.row_SD)).index_copy(0, wanted, sums)
 
 
-def _mean_logit(texts: _Texts, logit_E: Tensor, cases: int) -> Tensor:
-    """Mean logit of each picture with all occurrences of its own strings, (B,); 0 for a picture without texts."""
-    copies_E = texts.copies_S[texts.string_E].to(logit_E.dtype)
-    none_B = logit_E.new_zeros(cases)
-    return none_B.index_add(0, texts.owner_E, copies_E * logit_E) / none_B.index_add(
-        0, texts.owner_E, copies_E
-    ).clamp_min(1)
+def _mean_logit(logit_T: Tensor, owner_T: Tensor, cases: int) -> Tensor:
+    """Mean logit of each picture with its own texts, (B,); 0 for a picture without texts."""
+    texts_B = owner_T.bincount(minlength=cases).clamp_min(1)
+    return logit_T.new_zeros(cases).index_add(0, owner_T, logit_T) / texts_B
 
 
 def _slra(

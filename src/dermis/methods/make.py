@@ -23,11 +23,13 @@ Differs from the release, which ``as_released`` computes instead (one rank):
   2. t2i is not weighted there; weights are exp(c - max c), and read the wrong rows (spec of multi_aspect_released).
   3. e^k: patches gated at 0 and weighted to L2 norm 1 there, not of unit length, and by the wrong row's text.
   4. L_slra: e^k against all texts but the first B rows there; here sentences against e^k.
-  5. A missing text is the empty text there, encoded, and a negative. Here it does not exist.
+  5. A missing sentence is the empty text there, a missing disease or concept text the word "nan"; both are encoded and
+     negatives. Here they do not exist (``as_released``: all empty texts).
   6. A string of several cases is encoded once and belongs to all of them (``duplicates: shared``); there each copy is
      the others' negative.
   7. Several ranks, accumulation with all negatives, chunks: same value and gradient. The release runs on one GPU.
-  8. Warm-up over half of the steps, fp16 and no clipping are its script's: recipes/make_as_released.yaml.
+  8. 1/τ is clamped to at most 100; there to at least 1 as well.
+  9. Warm-up over half of the steps, fp16 and no clipping are its script's: recipes/make_as_released.yaml.
 
 ``ontology`` adds O-MAKE's soft labels (Li et al., arXiv 2512.03445): pictures against the batch's diseases, where
 related diseases share the target; β falls from ``ontology_beta`` to 0 by a cosine over the training.
@@ -93,6 +95,10 @@ class MAKEConfig:
             raise ValueError(f"ontology_beta is a share, 0 to 1, not {self.ontology_beta}.")
         if self.num_sentences == 0 and (self.lambda_s or self.weights != "none"):
             raise ValueError("without sentences (num_sentences: 0) set lambda_s: 0 and weights: none.")
+        if self.i2t == "images" and self.siblings != "excluded":
+            raise ValueError(f"siblings: {self.siblings} has no effect with i2t: images; leave it out.")
+        if self.as_released and self.weights == "exp":
+            raise ValueError("as_released weighs as the release does: leave weights out, or none to switch them off.")
         for term in self.weigh:
             if term not in TERMS:
                 raise unknown("term to weigh", term, TERMS)
@@ -153,7 +159,8 @@ class MAKE(nn.Module):
             empty_1E = unit_length(self.model.encode_text(tokens, torch.tensor([0, len(tokens)], device=tokens.device)))
             text_BNE = grid(text_TE, texts, empty_1E, len(image_BE), 3 + self.config.num_sentences)
             return {"image": unit_length(image_BE), "text": text_BNE, "patch": patch_BPE}
-        pooled_BE, _ = patches_of_raw_text(patch_BPE, text_TE, texts["owner_T"], texts["kind_T"])
+        with torch.autocast(text_TE.device.type, enabled=False):  # the sign of a sum of similarities decides
+            pooled_BE, _ = patches_of_raw_text(patch_BPE, text_TE, texts["owner_T"], texts["kind_T"])
         return {"image": unit_length(image_BE), "text": text_TE, "pooled": pooled_BE}
 
     def loss(self, embeddings: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
