@@ -195,8 +195,8 @@ def loss_benchmark(rounds: int, chunk: int, cases: int) -> None:
         del versions, runs
         peaks = {which: peak(name, which, cases, chunk) for which in ("plain", "ours")}
         said("  peak memory", peaks, "MB", 0)
-    halves = {"plain": peak("shared", "ours", cases, chunk), "ours": peak("shared", "ours", cases // 2, chunk)}
-    said(f"  our peak, B = {cases} against {cases // 2}", halves, "MB", 0)
+    grown = " ".join(f"{b}: {peak('shared', 'ours', b, chunk):.0f}" for b in (cases, 2 * cases, 4 * cases))
+    print(f"  our peak in MB by B, texts shared: {grown}", flush=True)
 
 
 def peak(name: str, which: str, cases: int, chunk: int) -> float:

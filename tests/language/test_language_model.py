@@ -210,9 +210,9 @@ def test_a_text_that_the_server_rejects_costs_one_request_once_the_form_is_known
 def test_what_cannot_work_stops_at_once(server, ask, status, sentence):
     server.script = lambda request, n: error(status, "no such thing") if n >= 2 else SILENT
     with pytest.raises(ValueError, match=sentence) as stopped:
-        ask([str(n) for n in range(50)], concurrency=2)
+        ask([str(n) for n in range(50)], concurrency=1)
     assert "no such thing" in str(stopped.value)
-    assert len(server.requests) <= 4
+    assert len(server.requests) == 3
     assert len(ask.lines()) == 2  # what was answered is kept
 
 
@@ -259,8 +259,10 @@ def test_a_torn_last_line_costs_one_request_and_nothing_else(server, ask):
 PROGRAM = """
 import sys
 from pathlib import Path
+import signal
 from dermis.language.language_model import Server, extract
 from tests.language.conftest import LEXICON, ONTOLOGY
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
 try:
     extract([str(n) for n in range(40)], ONTOLOGY, LEXICON, Server(url=sys.argv[1], model="m", concurrency=2),
             cache=Path(sys.argv[2]))
@@ -275,7 +277,7 @@ def test_a_run_that_was_killed_half_way_goes_on_where_it_stopped(server, ask, nu
 
     def holds_at_twenty(request, n):
         if n >= 20:
-            hold.wait(20)
+            hold.wait(90)
         return SILENT
 
     server.script = holds_at_twenty
@@ -285,8 +287,8 @@ def test_a_run_that_was_killed_half_way_goes_on_where_it_stopped(server, ask, nu
         time.sleep(0.02)
     program.send_signal(number)
     start = time.monotonic()
-    assert program.wait(10) == status
-    assert time.monotonic() - start < 5  # does not wait for the requests under way
+    assert program.wait(60) == status
+    assert time.monotonic() - start < 45  # does not wait for the requests under way
     assert len(ask.lines()) == 20
     asked = set(server.texts[:20])
     hold.set()

@@ -65,7 +65,7 @@ def equations(image, text, patch, scale, *, string=None, lambda_s=0.7, i2t="text
         disease = [u for u in T if OWNER[u] == OWNER[t] and KIND[u] == DISEASE]
         if KIND[t] != SENTENCE or not disease or weights == "none":
             return 1.0
-        c = {u: float(text[disease[0]] @ text[u]) for u in T if OWNER[u] == OWNER[t] and KIND[u] == SENTENCE}
+        c = {u: (text[disease[0]] @ text[u]).item() for u in T if OWNER[u] == OWNER[t] and KIND[u] == SENTENCE}
         if weights == "exp":
             return math.exp(c[t] - max(c.values()))
         return min(max(c[t] / max(c.values()), 0.0), 1.0)
