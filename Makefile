@@ -34,6 +34,7 @@ format: .venv/installed
 bench: .venv/installed
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/make.py
 
 clean:
 	rm -rf .venv runs demo
