@@ -20,7 +20,7 @@ from dermis.evaluation.protocols import Scored
 from dermis.evaluation.report import Entry, entries
 from dermis.evaluation.setting import Cases
 from dermis.evaluation.subgroups import attribute, by_subgroup
-from dermis.language.ontology import Ontology, default_ontology
+from dermis.language.ontology import ontology_of
 
 
 def measure(
@@ -94,7 +94,7 @@ def _metrics(
 
 @cache
 def _places(classes: tuple[str, ...], source: str) -> ClassPlaces:
-    return class_places(classes, default_ontology() if source == "default" else Ontology.read(source))
+    return class_places(classes, ontology_of(source))
 
 
 def _over_draws(

@@ -134,6 +134,11 @@ def default_ontology() -> Ontology:
         return Ontology.read(path)
 
 
+def ontology_of(source: str) -> Ontology:
+    """What a setting means: ``default`` is ours, anything else a file; raises ValueError as ``Ontology.read`` does."""
+    return default_ontology() if source == "default" else Ontology.read(source)
+
+
 SPELLINGS = (("ae", "e"), ("oe", "e"), ("tumour", "tumor"), ("colour", "color"), ("naevi", "nevi"))
 WORDS = {"nevi": "nevus", "bulle": "bulla", "maculae": "macula"}
 

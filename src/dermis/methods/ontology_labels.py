@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dermis.distributed import first_own_row, gather_ragged, gather_rows
-from dermis.language.ontology import Ontology, default_ontology
+from dermis.language.ontology import ontology_of
 from dermis.losses.multi_aspect import DISEASE
 from dermis.losses.soft_labels import annealed, ontology_contrast
 
@@ -21,7 +21,7 @@ class OntologyLabels(nn.Module):
 
     def __init__(self, source: str, beta: float) -> None:
         super().__init__()
-        self.ontology = default_ontology() if source == "default" else Ontology.read(source)
+        self.ontology = ontology_of(source)
         self.beta, self.steps = beta, 0
         self.place = {node: i for i, node in enumerate(self.ontology.nodes)}
         similarity = torch.from_numpy(self.ontology.similarity(self.ontology.nodes)).float()

@@ -15,7 +15,7 @@ class KnownModel:
     data: str
     """what it was trained on"""
     licence: str | None = None
-    """of the weights; None: none was found"""
+    """of the weights; None: not looked up, see the model's page"""
     parameters: int | None = None
     """millions, both towers; None: not known"""
     hub: str | None = None
