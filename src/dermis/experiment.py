@@ -10,7 +10,7 @@ from dermis.evaluation.config import EvaluationConfig
 from dermis.methods import methods
 from dermis.recipe import build, command_line, overlay, read_yaml
 from dermis.towers.build import TwoTowerConfig
-from dermis.training.config import TrainingConfig
+from dermis.training.config import StageConfig, TrainingConfig
 
 
 @dataclass(kw_only=True)
@@ -21,27 +21,56 @@ class Experiment:
     """name of the run; its folder is runs/NAME unless --out says otherwise"""
     data: DataConfig = field(default_factory=DataConfig)
     """cases, their texts and how their pictures are seen"""
-    model: TwoTowerConfig
-    """the towers"""
+    model: Any
+    """the towers that the method learns with"""
     method: Any = None
     """what the towers learn by: `name` and that method's settings"""
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    """the loop"""
+    training: Any = field(default_factory=TrainingConfig)
+    """the loop; of a method with stages, a block for each"""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """what is measured afterwards"""
 
 
 def schema_for(method_name: str) -> type[Experiment]:
-    """Experiment with the settings class of one method. Raises ValueError for a method that does not exist."""
-    config = methods()[method_name].Config
+    """Experiment with the towers, settings and stages of one method. ValueError for a method that does not exist."""
+    page = methods()[method_name]
     name = ("name", Literal[method_name], field(default=method_name))  # type: ignore[valid-type]
-    named = make_dataclass(config.__name__, [name], bases=(config,), kw_only=True)
-    named.__doc__ = config.__doc__
-    whole = make_dataclass(
-        "Experiment", [("method", named, field(default_factory=named))], bases=(Experiment,), kw_only=True
-    )
+    named = make_dataclass(page.Config.__name__, [name], bases=(page.Config,), kw_only=True)
+    named.__doc__ = page.Config.__doc__
+    loop = _stages(page.stages) if hasattr(page, "stages") else TrainingConfig
+    own = [
+        ("model", getattr(page, "Towers", TwoTowerConfig)),
+        ("method", named, field(default_factory=named)),
+        ("training", loop, field(default_factory=loop)),
+    ]
+    whole = make_dataclass("Experiment", own, bases=(Experiment,), kw_only=True)
     whole.__doc__ = Experiment.__doc__
     return whole
+
+
+def _stages(names: Sequence[str]) -> type:
+    blocks = [(name, StageConfig, field(default_factory=StageConfig)) for name in names]
+    loop = make_dataclass("Stages", blocks, kw_only=True)
+    loop.__doc__ = "The stages of training, one after the other."
+    return loop
+
+
+def stages_of(experiment: Experiment) -> dict[str, TrainingConfig]:
+    """Stage -> its loop, those that are left out left out; of a method without stages its loop, under no name.
+
+    Raises ValueError if no stage is left.
+    """
+    if isinstance(experiment.training, TrainingConfig):
+        return {"": experiment.training}
+    given = {f.name: getattr(experiment.training, f.name) for f in fields(experiment.training)}
+    if not any(loop.epochs for loop in given.values()):
+        raise ValueError(f"training leaves out every stage ({', '.join(given)}): nothing is left to train.")
+    return {name: loop for name, loop in given.items() if loop.epochs}
+
+
+def seed_of(experiment: Experiment) -> int:
+    """The seed of the split, the weights and the first stage."""
+    return next(iter(stages_of(experiment).values())).seed
 
 
 def read_experiment(recipe: Path, arguments: Sequence[str] = (), smoke: bool = False, program: str = "") -> Experiment:

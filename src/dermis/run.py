@@ -1,6 +1,8 @@
 """How an experiment becomes a run: cases, batches, towers, method, training, a model folder.
 
 runs/NAME/   recipe.yaml  environment.json  log.jsonl  checkpoints/  quarantine.jsonl  model/  report/
+
+A method of several stages has log.jsonl, checkpoints/ and quarantine.jsonl in a folder for each.
 """
 
 import json
@@ -9,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from rich.console import Console
 from torch import nn
 
 from dermis.batch.augment import AUGMENTATIONS, Normalise
+from dermis.batch.balanced import LabelBalancedBatches
 from dermis.batch.config import STORED, DataConfig
 from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
 from dermis.batch.loader import Batches
@@ -26,21 +29,23 @@ from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
+from dermis.cases.targets import labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything, world_size
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.report import Report
-from dermis.experiment import Experiment, method_settings
+from dermis.experiment import Experiment, method_settings, seed_of, stages_of
 from dermis.language.narrate import Narrator
 from dermis.methods import methods
 from dermis.model import save
-from dermis.model.embed import embed_pictures
+from dermis.model.embed import embed_cases, embed_pictures
 from dermis.progress import counting
 from dermis.recipe import write_yaml
 from dermis.registry import unknown
-from dermis.towers.build import build_two_tower
+from dermis.towers.build import build_model
 from dermis.towers.freeze import is_frozen
 from dermis.towers.two_tower import TwoTower
+from dermis.training.config import TrainingConfig
 from dermis.training.loop import quarantined, train
 from dermis.training.ranks import joined
 
@@ -67,11 +72,14 @@ def cases_of(config: DataConfig, seed: int) -> Manifest:
 
 def training_cases(
     manifest: Manifest, config: DataConfig, seed: int, columns: Sequence[str] = ("caption",)
-) -> tuple[Manifest, TextSource, list[str]]:
-    """The cases to train on, the source of their texts, and a sentence on each that was left out.
+) -> tuple[Manifest, TextSource | None, list[str]]:
+    """The cases to train on, the source of their texts, and a sentence on what was left out.
 
-    ``columns``: the text columns to read where ``config`` does not say.
+    ``columns``: the text columns that the method reads; none: it needs no texts, and the source is None. Raises
+    ValueError for settings about texts that such a method has no use for.
     """
+    if not columns and (config.texts or config.narrate or config.shuffle_texts):
+        raise ValueError("data.texts, data.narrate and data.shuffle_texts have no effect: this method reads no texts.")
     cases, said = manifest.split("train"), []
     if config.hold_out:
         known = set(cases.table["diagnosis"].dropna())
@@ -81,6 +89,8 @@ def training_cases(
         held = cases.table["diagnosis"].isin(config.hold_out).to_numpy(dtype=bool)
         cases = cases.select(~held)
         said.append(f"{int(held.sum())} training cases of {', '.join(config.hold_out)} are held out.")
+    if not columns:
+        return cases, None, said
     source = _texts(cases, config, columns)
     there = has_text(source, len(cases))
     if not there.all():
@@ -101,29 +111,61 @@ def _texts(cases: Manifest, config: DataConfig, columns: Sequence[str]) -> TextS
     return in_one_caption(cases, columns) if config.join_texts else from_columns(cases, columns)
 
 
-def batches_of(experiment: Experiment, method: nn.Module, cases: Manifest, texts: TextSource) -> Batches:
-    """The training batches; with `augmentation: stored` the frozen tower embeds the pictures first."""
-    data, training, model = experiment.data, experiment.training, cast(TwoTower, method.model)
+def with_pictures(cases: Manifest, columns: Sequence[str]) -> tuple[Manifest, list[str]]:
+    """The cases that have all of these pictures, and a sentence on how many have not."""
+    there = cases.table[list(columns)].notna().all(axis=1).to_numpy(dtype=bool)
+    if there.all():
+        return cases, []
+    what = " and ".join(columns)
+    return cases.select(there), [f"{int((~there).sum())} of {len(cases)} training cases lack {what} and are left out."]
+
+
+def batches_of(
+    experiment: Experiment, method: nn.Module, cases: Manifest, texts: TextSource | None, loop: TrainingConfig
+) -> Batches:
+    """The batches of a stage; with `augmentation: stored` the frozen tower embeds the pictures first."""
+    data, model = experiment.data, cast(Any, method.model)
+    family = getattr(loop, "augmentation", None) or data.augmentation
     pictures, stored = [], None
-    if data.augmentation == STORED:
-        if not is_frozen(model.image):
+    if family == STORED:
+        if not isinstance(model, TwoTower) or not is_frozen(model.image):
             raise ValueError("data.augmentation 'stored' needs a frozen image tower: set model.image.freeze: true.")
         embedding_ND, ok_N = embed_pictures(model, cases, stage="trunk", cache=data.cache)
         if not ok_N.all():
             raise ValueError(f"{int((~ok_N).sum())} training pictures cannot be opened; `dermis check` names them.")
         stored = torch.from_numpy(np.asarray(embedding_ND))
     else:
-        if data.augmentation not in AUGMENTATIONS:
-            raise unknown("augmentation", data.augmentation, [*AUGMENTATIONS, STORED])
-        transform = model.image.transform
-        augmentation = replace(AUGMENTATIONS[data.augmentation], size=transform.size[0])
-        pictures = [PictureColumn("image", augmentation, Normalise(transform.mean, transform.std), data.views)]
-    diagnoses = cases.table["diagnosis"].tolist() if "diagnosis" in cases else []
-    labels = method.labels(diagnoses) if hasattr(method, "labels") else None  # type: ignore[operator]
-    dataset = CaseDataset(cases, pictures=pictures, texts=texts, stored_ND=stored, labels=labels, seed=training.seed)
-    order = EpochBatches(len(cases), training.batch_size, training.seed, rank(), world_size())
-    workers = 0 if stored is not None else training.workers
-    return Batches(dataset, order, Collate(model.text.tokenizer), workers)
+        if family not in AUGMENTATIONS:
+            raise unknown("augmentation", family, [*AUGMENTATIONS, STORED])
+        for column, tower in model.picture_towers.items():
+            transform = tower.transform
+            augmentation = replace(AUGMENTATIONS[family], size=transform.size[0])
+            normalise = Normalise(transform.mean, transform.std)
+            pictures.append(PictureColumn(column, augmentation, normalise, getattr(method, "views", 1)))
+    labels, place = _labels(method, cases), (loop.batch_size, loop.seed, rank(), world_size())
+    dataset = CaseDataset(cases, pictures=pictures, texts=texts, stored_ND=stored, labels=labels, seed=loop.seed)
+    order = LabelBalancedBatches(labels, *place) if data.balance else EpochBatches(len(cases), *place)
+    workers = 0 if stored is not None else loop.workers
+    return Batches(dataset, order, Collate(model.text.tokenizer if texts is not None else None), workers)
+
+
+def _chosen(method: Any, manifest: Manifest, cache: Path) -> str:
+    """Let a method set what it chooses on the valid split after training; says what it chose."""
+    if not (manifest.table["split"] == "valid").any():
+        return "there is no valid split: what the method would choose on it stays at its default."
+    valid = manifest.split("valid")
+    feature_ND, ok_N = embed_cases(method.model.eval(), valid, cache=cache)
+    label_NL = labels_of(valid, method.targets)
+    found = method.choose_on_valid(torch.from_numpy(feature_ND[ok_N]), torch.from_numpy(label_NL[ok_N]))
+    return "chosen on the valid split: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()) + "."
+
+
+def _labels(method: Any, cases: Manifest) -> Sequence[int] | np.ndarray | None:
+    if hasattr(method, "targets"):
+        return labels_of(cases, method.targets)
+    if not hasattr(method, "labels"):
+        return None
+    return method.labels(cases.table["diagnosis"].tolist() if "diagnosis" in cases else [])
 
 
 def environment() -> dict[str, object]:
@@ -143,26 +185,38 @@ def start(experiment: Experiment, folder: Path, command: str) -> None:
 
 def build_method(experiment: Experiment) -> nn.Module:
     """Towers and method of the recipe, with weights drawn by its seed."""
-    seed_everything(experiment.training.seed)
-    model = build_two_tower(experiment.model, experiment.training.seed)
+    seed = seed_of(experiment)
+    seed_everything(seed)
+    model = build_model(experiment.model, seed)
     return methods()[experiment.method.name](model, method_settings(experiment))
+
+
+def with_targets(experiment: Experiment, manifest: Manifest) -> Experiment:
+    """The recipe with the labels and classes that a classifying method is to learn, where it leaves them open."""
+    if getattr(experiment.method, "targets", None) != {}:
+        return experiment
+    return replace(experiment, method=replace(experiment.method, targets=targets_of(manifest)))
 
 
 def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report | None:
     """Train, save and evaluate what a recipe says, beside the same model untrained; resumes what ``folder`` holds.
 
-    Returns the report on rank 0 and None on the others.
+    A method of several stages has a folder for each in ``folder``, and is evaluated after each. Returns the report on
+    rank 0 and None on the others.
     """
     with joined() as device:
-        manifest = cases_of(experiment.data, experiment.training.seed)
-        columns = [
-            c for c in methods()[experiment.method.name].needs if not (c == "caption" and experiment.data.narrate)
-        ]
+        stages, seed = stages_of(experiment), seed_of(experiment)
+        manifest = cases_of(experiment.data, seed)
+        narrated = ("caption",) if experiment.data.narrate else ()
+        columns = [c for c in methods()[experiment.method.name].needs if c not in narrated]
         manifest.require(columns, f"method {experiment.method.name!r}")
+        experiment = with_targets(experiment, manifest)
         method = build_method(experiment)
-        cases, texts, notes = training_cases(manifest, experiment.data, experiment.training.seed, method.texts)
+        cases, texts, notes = training_cases(manifest, experiment.data, seed, getattr(method, "texts", ()))
+        cases, more = with_pictures(cases, list(method.model.picture_towers))
+        notes += more
         start(experiment, folder, command)
-        said = texts_said(texts, len(cases))
+        said = None if texts is None else texts_said(texts, len(cases))
 
         def evaluation(name: str, config: EvaluationConfig = experiment.evaluation) -> Report:
             cache = experiment.data.cache
@@ -173,7 +227,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                     config,
                     name=name,
                     training_texts=said,
-                    embed=lambda m: embed_pictures(method.model.eval(), m, cache=cache, progress=progress),
+                    embed=lambda m: embed_cases(method.model.eval(), m, cache=cache, progress=progress),
                     command=command,
                 )
 
@@ -182,15 +236,23 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
             found = evaluation(experiment.name, quick).entries
             return {f"{e.protocol}: {e.metric}": e.value for e in found if not (e.subgroup or e.class_name)}
 
-        batches = batches_of(experiment, method, cases, texts)  # first: settings that cannot work stop here
-        report = evaluation(UNTRAINED) if is_main() else None
-        train(method, batches, experiment.training, folder, device, watch)
+        report = None
+        for stage, loop in stages.items():
+            if stage:
+                method.start_stage(stage)  # type: ignore[operator]
+            batches = batches_of(experiment, method, cases, texts, loop)  # first: what cannot work stops here
+            if is_main() and report is None:
+                report = evaluation(UNTRAINED)
+            train(method, batches, loop, folder / stage, device, watch)
+            if hasattr(method, "choose_on_valid"):
+                notes.append(_chosen(method, manifest, experiment.data.cache))
+            if report is not None:
+                is_last = stage == list(stages)[-1]
+                report = report.beside(evaluation(experiment.name if is_last else f"{experiment.name}: {stage}"))
+            if bad := quarantined(folder / stage):
+                notes.append(f"{len(bad)} training pictures could not be opened and were replaced (quarantine.jsonl).")
         if report is None:
             return None
-        report = report.beside(evaluation(experiment.name))
-        bad = quarantined(folder)
-        if bad:
-            notes.append(f"{len(bad)} training pictures could not be opened and were replaced (quarantine.jsonl).")
         report = replace(report, title=f"{experiment.name}: trained and untrained", notes=[*report.notes, *notes])
         page = report.write(folder / "report")
         save(folder / "model", method.model, recipe=experiment, report=json.loads(report.json()))

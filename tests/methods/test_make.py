@@ -150,7 +150,7 @@ SETTINGS = [*ROWS, {"chunk": 2, "siblings": "soft", "duplicates": "negatives"}, 
 
 
 def with_ontology_steps(page):
-    page.start_training(10)
+    page.start_training(10, 6)
     page.after_step(3)
     return page
 
@@ -177,7 +177,7 @@ def test_soft_labels_fade_over_the_training(batch):
     assert labels[0] == labels[2] != labels[1]
     assert labels[3] == -1
     batch["label_B"] = torch.tensor(labels)
-    page.start_training(10)
+    page.start_training(10, 6)
     course = []
     for step in (-1, 4, 9):
         page.after_step(step)

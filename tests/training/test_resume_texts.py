@@ -33,7 +33,7 @@ def run(cases, folder, arguments, die_at=None):
     manifest = cases_of(experiment.data, 0)
     method = build_method(experiment)
     chosen, texts, _ = training_cases(manifest, experiment.data, 0, method.texts)
-    batches = batches_of(experiment, method, chosen, texts)
+    batches = batches_of(experiment, method, chosen, texts, experiment.training)
     after_step = method.after_step
 
     def die(step):

@@ -142,6 +142,12 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         blur=0.5,
         blur_kernel=3,
     ),
+    # SM3's release, mlc_train.py: no greyscale, no blur, jitter half of the time.
+    "sm3-labels": Augmentation(
+        scale=(0.5, 1.0), horizontal_flip=0.5, jitter=0.5, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2
+    ),
+    # SM3's linear probing and fine-tuning, mlc_eval.py
+    "sm3-probe": Augmentation(scale=(0.3, 1.0), horizontal_flip=0.5),
     # M2CG lists crop, flip, rotation, shift, scale and blur without amounts; these are ConVIRT's (arXiv:2010.00747).
     "m2cg": Augmentation(
         scale=(0.6, 1.0),

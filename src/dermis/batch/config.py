@@ -42,8 +42,9 @@ class DataConfig:
     augmentation: str = "make"
     """a family by name (dermis list augmentations), or `stored`: a frozen image tower embeds each picture once,
     without augmentation, and training reads the stored embeddings"""
-    views: int = 1
-    """independently augmented views of each picture"""
+    balance: bool = False
+    """batches in which every class of every label is drawn equally often, of methods that learn labels of cases;
+    training.batch_size is then a multiple of the number of classes (dermis.batch.balanced)"""
     hold_out: list[str] = field(default_factory=list)
     """diagnoses kept out of training, so that prompting them afterwards is zero-shot"""
     shuffle_texts: bool = False
@@ -60,5 +61,3 @@ class DataConfig:
             raise ValueError("data.narrate writes captions; leave data.texts out.")
         if self.join_texts and len(self.texts or []) < 2:
             raise ValueError("data.join_texts joins the columns of data.texts: name two or more, in their order.")
-        if self.augmentation == STORED and self.views != 1:
-            raise ValueError("data.augmentation 'stored' sees each picture once: data.views must be 1.")

@@ -43,10 +43,11 @@ class CaseDataset(Dataset[dict[str, Any]]):
         texts: TextSource | None = None,
         tables: Mapping[str, TableSchema] | None = None,
         stored_ND: Tensor | None = None,
-        labels: Sequence[int] | None = None,
+        labels: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
-        """``stored_ND``: one stored picture embedding per row; ``labels``: what ``label_B`` says of each row.
+        """``stored_ND``: one stored picture embedding per row; ``labels`` (N,) or (N, L): what ``label_B`` or
+        ``label_BL`` says of each row.
 
         Raises ValueError if a picture column is missing.
         """
@@ -59,7 +60,8 @@ class CaseDataset(Dataset[dict[str, Any]]):
         if stored_ND is not None:
             self.per_row["stored_BD"] = stored_ND
         if labels is not None:
-            self.per_row["label_B"] = torch.tensor(labels)
+            label_N = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
+            self.per_row["label_B" if label_N.ndim == 1 else "label_BL"] = label_N
         if "patient_id" in manifest or "lesion_id" in manifest:
             self.per_row["patient_B"] = torch.from_numpy(pd.factorize(manifest.groups())[0].astype(np.int64))
 

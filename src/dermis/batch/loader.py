@@ -37,3 +37,13 @@ class Batches:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.loader)
+
+    def in_order(self) -> Iterator[dict[str, Any]]:
+        """Every case once, in the manifest's order, in this process: also those that the epoch's last batch leaves out.
+
+        Augmented as in the epoch that ``order`` stands at; each rank sees all cases.
+        """
+        rows, size = len(self.dataset), self.order.batch_size
+        for start in range(0, rows, size):
+            keys = [(self.order.epoch, row) for row in range(start, min(start + size, rows))]
+            yield self.loader.collate_fn([self.dataset[key] for key in keys])

@@ -31,6 +31,8 @@ class Evaluate:
     """image root, if not the one the manifest records"""
     picture: Literal["image", "dermoscopy"] = "image"
     """the manifest's column that is the case's picture; not with --table"""
+    protocol: list[str] | None = None
+    """short for --evaluation.protocols"""
     table: str | None = None
     """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot or
     dermfm-10-percent-probe"""
@@ -51,17 +53,19 @@ class Evaluate:
 def run(arguments: Sequence[str]) -> int:
     """`dermis evaluate`"""
     asked = tyro.cli(Evaluate, args=list(arguments), prog="dermis evaluate")
+    if asked.protocol is not None:
+        asked.evaluation = replace(asked.evaluation, protocols=asked.protocol)
     check(asked)
 
     from dermis.model import load
-    from dermis.model.embed import embed_pictures
+    from dermis.model.embed import embed_cases
     from dermis.progress import counting
 
     model = load(asked.model)
     with counting("embedding pictures") as progress:
         named = {
             "name": Path(asked.model).name,
-            "embed": partial(embed_pictures, model, cache=asked.cache, progress=progress),
+            "embed": partial(embed_cases, model, cache=asked.cache, progress=progress),
             "command": "dermis evaluate " + " ".join(arguments),
         }
         lines = one_manifest(asked, model, named) if asked.table is None else table(asked, model, named)
@@ -98,6 +102,7 @@ def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str
     from dermis.cases.manifest import Manifest
     from dermis.evaluation.evaluate import evaluate
     from dermis.evaluation.keep_list import keep_listed
+    from dermis.evaluation.label_predictions import table_lines
 
     assert asked.manifest is not None
     manifest, notes = Manifest.read(asked.manifest, asked.root).showing(asked.picture), []
@@ -108,7 +113,7 @@ def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str
     page = replace(report, notes=[*report.notes, *notes]).write(asked.out)
     overall = [e for e in report.entries if not e.subgroup and not e.class_name]
     lines = [f"{e.protocol}: {e.metric} {e.text()} (n = {e.n})" for e in overall]
-    return [*lines, *notes, f"report: {page}"]
+    return [*lines, *table_lines(report.entries, named["name"]), *notes, f"report: {page}"]
 
 
 def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:

@@ -3,6 +3,8 @@
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
+from dermis.cases.seven_point import rule_of
+from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.registry import unknown
 
 PROTOCOLS = {
@@ -14,11 +16,16 @@ PROTOCOLS = {
     "linear_probe": "logistic regression on the training pictures, penalty chosen on valid or by patients",
     "panderm": "the linear probe of PanDerm and Derm1M: their solver, on fractions of the training split",
     "few_shot": "logistic regression on k training cases per class, over several draws",
+    "derm7pt": "seven-point checklist and diagnosis as SM3's Table I: own predictions, or probes on the features",
+    "finetune": "fine-tuning on the training split, scored on the split; settings in `finetune`",
+    "pairs": "does a lesion's dermoscopy find its photograph? SM3's Table III, on each split",
 }
 """protocol -> what it does"""
 LEARNING = ("knn", "linear_probe", "panderm", "few_shot")
-"""protocols that learn from the split `train`"""
+"""protocols that learn the diagnosis from the split `train`"""
 CLASSIFYING = ("prompts", "make", *LEARNING)
+LABELLING = ("derm7pt", "finetune")
+"""protocols about several labels a case"""
 USED_BY = {
     "classes": CLASSIFYING,
     "templates": ("prompts",),
@@ -27,7 +34,7 @@ USED_BY = {
     "scale": ("prompts", "concepts"),
     "positive": CLASSIFYING,
     "top": CLASSIFYING,
-    "undefined": CLASSIFYING,
+    "undefined": (*CLASSIFYING, *LABELLING),
     "ontology": CLASSIFYING,
     "concepts": ("concepts",),
     "concept_terms": ("concepts",),
@@ -40,6 +47,9 @@ USED_BY = {
     "shots": ("few_shot",),
     "shot_seeds": ("few_shot",),
     "fractions": ("panderm",),
+    "checklist_rule": LABELLING,
+    "checklist_threshold": LABELLING,
+    "finetune": ("finetune",),
 }
 """setting -> the protocols that look at it; the others are about every protocol or about the report"""
 
@@ -92,6 +102,12 @@ class EvaluationConfig:
     """draws of those cases"""
     fractions: list[float] = field(default_factory=lambda: [0.1, 1.0])
     """shares of each class's training cases of `panderm` (published: 0.1, 0.3, 0.5, 1)"""
+    checklist_rule: str = "weighted"
+    """how the seven-point checklist counts: "weighted" (major criteria 2, minor 1) or "revised" (1 each)"""
+    checklist_threshold: int | None = None
+    """score from which melanoma is suspected; none: 3 weighted, 1 revised"""
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
+    """settings of `finetune`"""
     subgroups: list[str] = field(default_factory=lambda: ["skin_tone", "patient.sex", "patient.age", "source"])
     """columns to report by, where the manifest has them; ages in bands of 20 years"""
     seed: int = 0
@@ -115,6 +131,9 @@ class EvaluationConfig:
             if getattr(self, f.name) != default and not set(users) & set(self.protocols):
                 which = " and ".join(f"`{user}`" for user in users)
                 raise ValueError(f"{f.name} has no effect: it belongs to {which}, which is not among the protocols.")
+        rule = rule_of(self.checklist_rule)
+        if self.checklist_threshold is not None and not 1 <= self.checklist_threshold <= rule.highest:
+            raise ValueError(f"checklist_threshold is 1 to {rule.highest}, not {self.checklist_threshold}.")
         if self.split == "all" and (learning := [p for p in self.protocols if p in LEARNING]):
             raise ValueError(f"{learning[0]} learns from the split `train`, so it cannot be scored on split `all`.")
         if self.undefined not in ("nan", "zero"):

@@ -8,8 +8,10 @@ from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.concept_annotation import concept_metrics, single_class
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.examples import examples
+from dermis.evaluation.label_predictions import LabelPredictions, derm7pt_predictions, measure_labels
 from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import confusion_matrix
+from dermis.evaluation.pairs import matched
 from dermis.evaluation.protocols import Scored, annotate, classify, retrieve_both
 from dermis.evaluation.report import Entry, Report, Section, entries
 from dermis.evaluation.setting import Cases, Embed, Setting, scored_cases
@@ -30,7 +32,7 @@ def evaluate(
 
     ``model`` is a two-tower model (docs/design.md), or an image tower where no protocol needs texts. ``training_texts``
     are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the image tower's pooled
-    vectors and which pictures are readable (default ``dermis.model.embed.embed_pictures``; pass one with a cache to
+    vectors and which pictures are readable (default ``dermis.model.embed.embed_cases``; pass one with a cache to
     save time). ``dataset`` defaults to the manifest's sources. Raises ValueError for diagnoses that are not among the
     classes, missing splits and missing columns.
     """
@@ -48,9 +50,16 @@ def evaluate(
     }
     found: list[Entry] = []
     sections: list[Section] = []
+    own_way = {
+        "retrieval": _retrieval,
+        "concepts": _concepts,
+        "derm7pt": _derm7pt,
+        "finetune": _finetuned,
+        "pairs": matched,
+    }
     for protocol in config.protocols:
-        if protocol in ("retrieval", "concepts"):
-            new_entries, new_sections = (_retrieval if protocol == "retrieval" else _concepts)(setting, shared)
+        if protocol in own_way:
+            new_entries, new_sections = own_way[protocol](setting, shared)
             found, sections = found + new_entries, sections + new_sections
             continue
         cases = setting.cases(config.split).diagnosed()
@@ -74,9 +83,9 @@ def evaluate(
 
 
 def _embed_with(model: Any) -> Embed:
-    from dermis.model.embed import embed_pictures
+    from dermis.model.embed import embed_cases
 
-    return lambda manifest: embed_pictures(model, manifest)
+    return lambda manifest: embed_cases(model, manifest)
 
 
 def _retrieval(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
@@ -109,6 +118,23 @@ def _concepts(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], li
             {metric: number}, class_name=concept, notes=notes, protocol="concept annotation", **size, **shared
         )
     return result, [Section(shared["model"], "concept annotation", found.about)]
+
+
+def _derm7pt(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    return _labelled(derm7pt_predictions(setting), setting, shared)
+
+
+def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    from dermis.evaluation.finetune import finetune  # torch, which this room's import leaves out
+
+    config = setting.config.finetune
+    found = finetune(setting.model, setting.manifest, config, config.out, split=setting.config.split)
+    return _labelled(found, setting, shared)
+
+
+def _labelled(found: LabelPredictions, setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    numbers = list(measure_labels(found, setting.config, shared))
+    return numbers, [Section(shared["model"], found.protocol, found.about)]
 
 
 def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictures: int, seed: int) -> Section:

@@ -1,8 +1,27 @@
 """Equations: pure functions of tensors. No ranks, no state, no files; one file per family."""
 
 from dermis.losses.caption import caption
+from dermis.losses.clustering import kmeans
 from dermis.losses.contrastive import clip, nt_xent, siglip
+from dermis.losses.cross_modal import cross_modal
+from dermis.losses.distillation import relation_angle, relation_distance, relation_gram
+from dermis.losses.moco import moco
 from dermis.losses.multi_aspect import multi_aspect
 from dermis.losses.multi_aspect_released import multi_aspect_released
+from dermis.losses.multi_label import multi_label
 
-__all__ = ["caption", "clip", "multi_aspect", "multi_aspect_released", "nt_xent", "siglip"]
+__all__ = [
+    "caption",
+    "clip",
+    "cross_modal",
+    "kmeans",
+    "moco",
+    "multi_aspect",
+    "multi_aspect_released",
+    "multi_label",
+    "nt_xent",
+    "relation_angle",
+    "relation_distance",
+    "relation_gram",
+    "siglip",
+]

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dermis.cases.columns import TEXT_KINDS
+from dermis.losses.precision import at_least_float32
 from dermis.towers.two_tower import TwoTower
 
 
@@ -36,5 +37,5 @@ def embed_pairs(model: TwoTower, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unit_length(x_BE: Tensor) -> Tensor:
-    """Rows of length 1, in float32 at least: half precision would be off by up to 1 in 250."""
-    return F.normalize(x_BE.to(torch.promote_types(x_BE.dtype, torch.float32)), dim=-1)
+    """Rows of length 1, in float32 at least."""
+    return F.normalize(at_least_float32(x_BE), dim=-1)

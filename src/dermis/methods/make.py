@@ -218,7 +218,7 @@ class MAKE(nn.Module):
             weights=self.config.weights != "none",
         )
 
-    def start_training(self, steps: int) -> None:
+    def start_training(self, steps: int, cases: int) -> None:
         """The soft labels fade over this many steps."""
         if self.ontology is not None:
             self.ontology.steps = steps

@@ -9,6 +9,7 @@ from torch import nn
 
 import dermis
 from dermis.model import open_clip_layout
+from dermis.towers.branches import Branches
 from dermis.towers.two_tower import TwoTower
 
 INTENDED_USE = (
@@ -97,16 +98,21 @@ def _usage(model: nn.Module, name: str) -> str:
 def _architecture(model: nn.Module) -> str:
     count = sum(p.numel() for p in model.parameters())
     lines = [f"- {type(model).__name__}, {count / 1e6:.1f} million weights"]
-    towers = [("image", model.image), ("text", model.text)] if isinstance(model, TwoTower) else [("image", model)]
+    if isinstance(model, TwoTower):
+        towers = [("image", model.image), ("text", model.text)]
+    else:
+        towers = list(model.picture_towers.items()) if isinstance(model, Branches) else [("image", model)]
     config = model.config
     for name, tower in towers:
-        own = getattr(config, name, config) if dataclasses.is_dataclass(config) else None
+        own = getattr(config, name, getattr(config, "image", config)) if dataclasses.is_dataclass(config) else None
         size = sum(p.numel() for p in tower.parameters()) / 1e6
         lines.append(f"- {name} tower: {getattr(own, 'name', type(tower).__name__)}, {size:.1f} million weights")
     transform = towers[0][1].transform
     lines.append(
         f"- pictures: {transform.size[0]} x {transform.size[1]} pixels, mean {transform.mean}, std {transform.std}"
     )
+    if isinstance(model, Branches) and model.predicting is not None:
+        lines += [f"- predicts {label}: {', '.join(names)}" for label, names in model.predicting.classes.items()]
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from dermis.pictures import PictureError
 from dermis.pictures.store import read_bytes
 from dermis.registry import unknown
 from dermis.towers import Transform
+from dermis.towers.branches import Branches
 from dermis.towers.two_tower import TwoTower
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,19 @@ def embed_pictures(
     if stage == "trunk":
         return vector_ND, ok_N
     return _projected(model, vector_ND) * ok_N[:, None], ok_N
+
+
+def embed_cases(model: nn.Module, manifest: Manifest, **settings: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a manifest's cases: float32 (N, D), and whether all their pictures could be read, bool (N,).
+
+    ``embed_pictures`` for each picture that the model looks at, with its ``settings``, the vectors side by side.
+    """
+    if not isinstance(model, Branches):
+        return embed_pictures(model, manifest, **settings)
+    towers = model.picture_towers.items()
+    found = [embed_pictures(tower, manifest, column=column, **settings) for column, tower in towers]
+    ok_N = np.logical_and.reduce([ok for _, ok in found])
+    return np.concatenate([vector for vector, _ in found], axis=1) * ok_N[:, None], ok_N
 
 
 def _seen(

@@ -21,10 +21,19 @@ import dermis
 from dermis.model import open_clip_layout
 from dermis.model.card import Card, render
 from dermis.recipe import build, to_mapping, write_yaml
-from dermis.towers.build import HF, ImageTowerConfig, TwoTowerConfig, build_image_tower, build_two_tower
+from dermis.towers.branches import Branches
+from dermis.towers.build import (
+    HF,
+    BranchesConfig,
+    ImageTowerConfig,
+    TwoTowerConfig,
+    build_branches,
+    build_image_tower,
+    build_two_tower,
+)
 from dermis.towers.hf_text import HFTextTower
 from dermis.towers.image import ImageTower
-from dermis.towers.layouts import OPEN_CLIP, SETTINGS
+from dermis.towers.layouts import OPEN_CLIP, SETTINGS, sm3
 from dermis.towers.open_clip import OpenClipSettings, OpenClipTokenizer, open_clip_two_tower
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import FOLDER, HUB, fetch_folder, load_strictly, read_weights
@@ -41,7 +50,7 @@ def save(
     card: Card | None = None,
     report: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``model``, a ``TwoTower`` or an ``ImageTower``, as a folder that appears whole; returns the folder.
+    """Write a ``TwoTower``, ``Branches`` or an ``ImageTower`` as a folder that appears whole; returns the folder.
 
     ``recipe``: the dataclass instance of the run. ``report``: what the evaluation wrote. Replaces a model that is there
     already; raises ValueError if something else is, or if the model does not know how it was built.
@@ -76,6 +85,10 @@ def _write(folder: Path, model: nn.Module) -> None:
             settings |= {"config": open_clip_layout.settings_of(model)}
     elif isinstance(model, TwoTower) and isinstance(model.config, TwoTowerConfig):
         settings |= {"kind": "two_tower", "config": to_mapping(_without_sources(model.config))}
+    elif isinstance(model, Branches) and isinstance(model.config, BranchesConfig):
+        image = dataclasses.replace(model.config.image, weights=None)
+        config = dataclasses.replace(model.config, image=image, weights=None)
+        settings |= {"kind": "branches", "config": to_mapping(config), "parts": model.settings}
     elif isinstance(model, ImageTower) and isinstance(model.config, ImageTowerConfig):
         settings |= {"kind": "image_tower", "config": to_mapping(dataclasses.replace(model.config, weights=None))}
     else:
@@ -114,11 +127,17 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
 
     The folder is one that ``save`` wrote, or somebody else's: stock open_clip's and its forks' (MAKE, DermLIP with a
     ViT or with PanDerm), a CLIP or SigLIP of transformers (MONET, MedSigLIP), or PMC-CLIP (``dermis.towers.layouts``).
+    A .pth file, alone in its folder or named itself, is a checkpoint of SM3 (``dermis.towers.layouts.sm3``).
     ``quick_gelu`` overrides the activation that the settings of such a folder say. Raises ValueError, with a sentence,
     if the folder is none of these, if its weights do not fit, or if ``quick_gelu`` would have no effect.
     """
-    folder = fetch_folder(str(source))
+    checkpoint = sm3.named(str(source))
+    folder = checkpoint.parent if checkpoint else fetch_folder(str(source))
     name = str(source) if str(source).startswith(HUB) else f"{FOLDER}{folder}"
+    checkpoint = checkpoint or sm3.found(folder)
+    if checkpoint is not None:
+        _refuse(quick_gelu, checkpoint)
+        return sm3.read(checkpoint).to(device).eval()
     if not (folder / SETTINGS).is_file():
         return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
@@ -126,11 +145,14 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
         raise ValueError(f"{folder} was written by dermis {settings.get('dermis')}, which is newer; upgrade dermis.")
     if settings["kind"] == "open_clip":
         return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
-    if quick_gelu is not None:
-        raise ValueError(f"{folder} is no open_clip model, whose activation quick_gelu could set; leave it out.")
+    _refuse(quick_gelu, folder)
     tensors = read_weights(str(folder / WEIGHTS))
     if settings["kind"] == "image_tower":
         model = build_image_tower(build(ImageTowerConfig, settings["config"], SETTINGS), pretrained=False)
+    elif settings["kind"] == "branches":
+        model = build_branches(build(BranchesConfig, settings["config"], SETTINGS), pretrained=False)
+        for part, given in settings["parts"].items():
+            model.add(part, **given)
     else:
         config = build(TwoTowerConfig, settings["config"], SETTINGS)
         if config.text.name.startswith(HF):
@@ -140,3 +162,8 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
             tensors = open_clip_layout.from_open_clip(model, tensors)
     load_strictly(model, tensors, str(folder))
     return model.to(device).eval()
+
+
+def _refuse(quick_gelu: bool | None, source: Path) -> None:
+    if quick_gelu is not None:
+        raise ValueError(f"{source} is no open_clip model, whose activation quick_gelu could set; leave it out.")

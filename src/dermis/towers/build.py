@@ -1,13 +1,15 @@
 """What a recipe says about towers, and the towers it means."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
 from dermis.registry import unknown
+from dermis.towers import Transform
+from dermis.towers.branches import Branches
 from dermis.towers.freeze import freeze
 from dermis.towers.image import ImageTower, classifier_keys, create_trunk, transform_of
 from dermis.towers.text import small_text_tower
@@ -15,6 +17,10 @@ from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import load_strictly, read_weights
 
 OPEN_CLIP, HF = "open_clip:", "hf:"
+PAIRED = ("dermoscopy", "image")
+"""the pictures of a case with two, in the order in which SM3's release puts their features"""
+TRANSFORM = ("mean", "std", "interpolation", "resize_mode")
+"""the settings of an image tower that say what its pictures are made into"""
 
 
 @dataclass(kw_only=True)
@@ -28,6 +34,14 @@ class ImageTowerConfig:
     """side of the pictures, pixels (None: the model's own)"""
     pool: Literal["token", "avg", "map", "token+avg"] | None = None
     """class token, mean of patches, attention pooling, or token and mean side by side (None: the model's own)"""
+    mean: tuple[float, float, float] | None = None
+    """of red, green and blue, in [0, 1], subtracted from the pictures (None: the model's own)"""
+    std: tuple[float, float, float] | None = None
+    """what they are divided by then (None: the model's own)"""
+    interpolation: Literal["bicubic", "bilinear"] | None = None
+    """how pictures are resized (None: the model's own)"""
+    resize_mode: Literal["shortest", "squash"] | None = None
+    """evaluation: keep the aspect and crop the centre, or resize both sides (None: shortest)"""
     freeze: bool = False
     """keep the weights as they are"""
 
@@ -69,6 +83,39 @@ class TwoTowerConfig:
     """open_clip:NAME only: the activation the weights were trained with (None: as the model's configuration says)"""
 
 
+@dataclass(kw_only=True)
+class BranchesConfig:
+    """An image tower a picture of the case."""
+
+    image: ImageTowerConfig
+    """the tower of `image`, and of `dermoscopy` too: alike, with weights of its own"""
+    paired: bool = True
+    """look at `dermoscopy` beside `image`; if not, at `image` alone"""
+    weights: str | None = None
+    """a model of such towers to start from, as `dermis train` leaves one: local-dir:FOLDER or hf-hub:ORG/REPO"""
+
+
+def build_model(config: TwoTowerConfig | BranchesConfig, seed: int = 0, pretrained: bool = True) -> nn.Module:
+    """The model that ``config`` describes (``build_two_tower``, ``build_branches``)."""
+    build = build_two_tower if isinstance(config, TwoTowerConfig) else build_branches
+    return build(config, seed, pretrained)  # type: ignore[arg-type]
+
+
+def build_branches(config: BranchesConfig, seed: int = 0, pretrained: bool = True) -> Branches:
+    """A tower a picture, drawn by ``seed`` one after the other; the global generator stays as it was.
+
+    ``pretrained=False`` reads no weights. Raises ValueError as ``build_image_tower``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pictures = PAIRED if config.paired else PAIRED[1:]
+        model = Branches({name: build_image_tower(config.image, pretrained) for name in pictures}, config)
+    if config.weights and pretrained:
+        found = read_weights(config.weights)
+        load_strictly(model, {k: v for k, v in found.items() if not k.startswith("parts.")}, config.weights)
+    return model
+
+
 def build_two_tower(config: TwoTowerConfig, seed: int = 0, pretrained: bool = True) -> TwoTower:
     """The model that ``config`` describes; what is random in it follows ``seed``, the global generator stays as it was.
 
@@ -95,7 +142,7 @@ def build_two_tower(config: TwoTowerConfig, seed: int = 0, pretrained: bool = Tr
 def build_image_tower(config: ImageTowerConfig, pretrained: bool = True) -> ImageTower:
     """A timm model as a tower; raises ValueError for unknown names and weights that do not fit."""
     trunk = create_trunk(config.name, config.size)
-    tower = ImageTower(trunk, transform_of(trunk, config.size), config.pool)
+    tower = ImageTower(trunk, _transform(trunk, config), config.pool)
     if config.weights and pretrained:
         weights = read_weights(config.weights)
         load_strictly(
@@ -103,6 +150,13 @@ def build_image_tower(config: ImageTowerConfig, pretrained: bool = True) -> Imag
         )
     tower.config = config
     return freeze(tower) if config.freeze else tower
+
+
+def _transform(trunk: nn.Module, config: ImageTowerConfig) -> Transform:
+    """The trunk's own, but what the config says. A squashed picture is seen whole."""
+    given = {name: value for name in TRANSFORM if (value := getattr(config, name)) is not None}
+    whole = {"crop_ratio": 1.0} if config.resize_mode == "squash" else {}
+    return replace(transform_of(trunk, config.size), **given, **whole)
 
 
 def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Module:
@@ -132,7 +186,7 @@ def _build_open_clip(config: TwoTowerConfig) -> TwoTower:
             "name the same model for both."
         )
     _refuse(config, ("head",), "towers that are not open_clip's")
-    _refuse(config.image, ("pool",), "timm models")
+    _refuse(config.image, ("pool", *TRANSFORM), "timm models")
     _refuse(config.text, ("weights", "width", "layers", "heads", "context_length", "pooling"), "other text towers")
     from dermis.towers.open_clip import open_clip_two_tower
 

@@ -89,6 +89,11 @@ class TwoTower(nn.Module):
             raise ValueError("stored image embeddings need a frozen image tower: set image.freeze.")
         return self.project_image(batch["stored_BD"], normalize)
 
+    @property
+    def picture_towers(self) -> dict[str, nn.Module]:
+        """Picture column -> the tower that looks at it."""
+        return {"image": self.image}
+
     def train(self, mode: bool = True) -> "TwoTower":
         super().train(mode)
         for tower in (self.image, self.text):

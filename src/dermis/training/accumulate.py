@@ -72,7 +72,8 @@ def _grad_cache(
             if gradient is not None and rows.requires_grad:
                 pulled.append((rows, gradient[done[name] : done[name] + len(rows)]))
             done[name] += len(rows)
-        torch.autograd.backward([rows for rows, _ in pulled], [gradient for _, gradient in pulled])
+        if pulled:  # frozen towers have nothing to pull at
+            torch.autograd.backward([rows for rows, _ in pulled], [gradient for _, gradient in pulled])
     _set_random_state(after)
     return outputs
 

@@ -1,13 +1,14 @@
 """What the loop can be told."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """The loop's settings; the same for every method."""
 
+    FEWEST_EPOCHS: ClassVar[int] = 1
     epochs: int = 10
     """passes over the training cases"""
     batch_size: int = 64
@@ -50,7 +51,9 @@ class TrainingConfig:
     """also write TensorBoard event files (needs the extra `track`)"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "keep", "log_steps"):
+        if self.epochs < self.FEWEST_EPOCHS:
+            raise ValueError(f"training.epochs must be at least {self.FEWEST_EPOCHS}, not {self.epochs}.")
+        for name in ("batch_size", "accumulate", "keep", "log_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("checkpoint_steps", "evaluate_epochs"):
@@ -62,3 +65,14 @@ class TrainingConfig:
             raise ValueError(f"training.ema must lie between 0 and 1, not {self.ema}.")
         if self.accumulate > self.batch_size:
             raise ValueError(f"training.accumulate {self.accumulate} exceeds the batch of {self.batch_size} cases.")
+
+
+@dataclass(kw_only=True)
+class StageConfig(TrainingConfig):
+    """The loop's settings in one stage of a method that is trained in several."""
+
+    FEWEST_EPOCHS: ClassVar[int] = 0
+    epochs: int = 10
+    """passes over the training cases; 0: leave this stage out"""
+    augmentation: str | None = None
+    """augmentation family of this stage; null: data.augmentation"""

@@ -49,6 +49,9 @@ def train(
 ) -> None:
     """Train ``method`` in place, resuming from ``folder`` if it holds a checkpoint; averaged weights if ``ema``.
 
+    ``evaluate`` says figures of the method every ``evaluate_epochs``; training ends early once its attribute
+    ``finished``, if it has one, is true.
+
     Raises FloatingPointError if the loss is not finite (the batch is in ``folder/not-finite.safetensors``),
     Interrupted after Ctrl-C or SIGTERM, and ValueError for settings that cannot work.
     """
@@ -89,7 +92,7 @@ class _Loop:
         )
         self.steps = config.epochs * len(batches)
         if hasattr(method, "start_training"):
-            method.start_training(self.steps)
+            method.start_training(self.steps, len(batches.dataset))  # type: ignore[operator]
         self.quarantined: set[int] = set(quarantined(folder))
         self.previous: tuple[Tensor, dict[str, Any]] | None = None
         self.waited = 0.0
@@ -102,7 +105,7 @@ class _Loop:
         with Track(self.folder, self.steps, place.step, self.config.tensorboard) as self.track:
             self.track.say(f"{self.steps} steps on {self.device}, {self.reason}" + self._resumed(came_from))
             with Interruption() as self.interruption:
-                while place.epoch < self.config.epochs:
+                while place.epoch < self.config.epochs and not getattr(self.evaluate, "finished", False):
                     self._epoch()
         average.copy_into(self.method, self.state.average)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dermis.cases.seven_point import CLASSES
 from dermis.cases.synthetic import latent_cases
 from dermis.cases.synthetic.diseases import DISEASES
 from dermis.cases.synthetic.draws import Draws
 from dermis.cases.synthetic.latent import COMMON_NEVI, disease_weights
 from dermis.cases.synthetic.mimicry import MIMICS
 from dermis.cases.synthetic.ontology import BRANCHES, CONCEPTS, SITES
-from dermis.cases.synthetic.seven_point import CLASSES
 
 
 @pytest.fixture(scope="module")

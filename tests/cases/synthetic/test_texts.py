@@ -5,11 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from dermis.cases.catalogue import derm7pt
+from dermis.cases.seven_point import class_of, seven_point_score
 from dermis.cases.synthetic import latent_cases
 from dermis.cases.synthetic.consultation import complaint, dialogue
 from dermis.cases.synthetic.diseases import DISEASES
-from dermis.cases.synthetic.seven_point import CLASSES, class_of, seven_point_score
 from dermis.cases.synthetic.texts import caption, concept_text, disease_text, sentences
 
 CASES = latent_cases(patients=250, seed=5)
@@ -153,17 +152,6 @@ def test_the_score_in_a_sentence_is_the_weighted_sum_of_the_findings():
             told += 1
             assert int(said[1]) == score
     assert told > 50
-
-
-def test_the_classes_are_those_of_the_derm7pt_reader():
-    assert derm7pt.FINDINGS == CLASSES
-
-
-def test_an_unknown_finding_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="Did you mean 'pigment_network'"):
-        seven_point_score({"pigment_networks": "absent"})
-    with pytest.raises(ValueError, match="Did you mean 'atypical'"):
-        seven_point_score({"pigment_network": "atypicall"})
 
 
 def test_consultations_tell_the_history_and_neither_disease_nor_structure():

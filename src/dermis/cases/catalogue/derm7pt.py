@@ -9,8 +9,8 @@ from dermis.cases.catalogue.labels import named, readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import find_table, read_table
+from dermis.cases.seven_point import CLASSES as FINDINGS
 
-ABSENT, PRESENT, REGULAR, IRREGULAR = "absent", "present", "regular", "irregular"
 DIAGNOSES = {
     "basal cell carcinoma": ("basal cell carcinoma",),
     "nevus": (
@@ -24,24 +24,6 @@ DIAGNOSES = {
     "miscellaneous": ("dermatofibroma", "lentigo", "melanosis", "miscellaneous", "vascular lesion"),
     "seborrheic keratosis": ("seborrheic keratosis",),
 }  # fmt: skip
-FINDINGS = {
-    "pigment_network": {ABSENT: (ABSENT,), "typical": ("typical",), "atypical": ("atypical",)},
-    "blue_whitish_veil": {ABSENT: (ABSENT,), PRESENT: (PRESENT,)},
-    "vascular_structures": {
-        ABSENT: (ABSENT,),
-        REGULAR: ("arborizing", "comma", "hairpin", "within regression", "wreath"),
-        IRREGULAR: ("dotted", "linear irregular"),
-    },
-    "pigmentation": {
-        ABSENT: (ABSENT,),
-        REGULAR: ("diffuse regular", "localized regular"),
-        IRREGULAR: ("diffuse irregular", "localized irregular"),
-    },
-    "streaks": {ABSENT: (ABSENT,), REGULAR: (REGULAR,), IRREGULAR: (IRREGULAR,)},
-    "dots_and_globules": {ABSENT: (ABSENT,), REGULAR: (REGULAR,), IRREGULAR: (IRREGULAR,)},
-    "regression_structures": {ABSENT: (ABSENT,), PRESENT: ("blue areas", "white areas", "combinations")},
-}
-"""finding -> class -> the table's words, as the authors group them (jeremykawahara/derm7pt @ ce43687, dataset.py)"""
 
 
 @reader("derm7pt")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from math import exp, pi
 
+from dermis.cases.seven_point import CLASSES
 from dermis.cases.synthetic.diseases import DISEASES
 from dermis.cases.synthetic.draws import Draws
 from dermis.cases.synthetic.mimicry import appearance
 from dermis.cases.synthetic.ontology import CONCEPTS, HISTORY, SITES, Disease
 from dermis.cases.synthetic.patient import Patient, sample_patient
-from dermis.cases.synthetic.seven_point import CLASSES
 from dermis.cases.synthetic.shot import Shot, sample_clinical_shot, sample_dermoscopic_shot
 
 MOST_LESIONS = 5

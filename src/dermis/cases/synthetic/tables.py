@@ -2,10 +2,10 @@
 
 import math
 
+from dermis.cases.seven_point import class_of
 from dermis.cases.synthetic.consultation import complaint, dialogue
 from dermis.cases.synthetic.draws import Draws
 from dermis.cases.synthetic.latent import Case
-from dermis.cases.synthetic.seven_point import class_of
 from dermis.cases.synthetic.texts import caption, concept_text, disease_text, sentences
 
 TEXTS = {

@@ -1,9 +1,9 @@
 """Captions, knowledge texts and sentences of a case; nothing is said that the latent does not hold."""
 
+from dermis.cases.seven_point import seven_point_score
 from dermis.cases.synthetic.diseases import DISEASES, lineage
 from dermis.cases.synthetic.draws import Draws
 from dermis.cases.synthetic.latent import Case
-from dermis.cases.synthetic.seven_point import seven_point_score
 from dermis.cases.synthetic.wordings import (
     SITES,
     concept_phrases,

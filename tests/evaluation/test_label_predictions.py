@@ -1,0 +1,158 @@
+"""Several labels a case, measured on synthetic cases whose labels are known: tables, flags, seeds, pairs."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from dermis.cases.manifest import Manifest
+from dermis.cases.synthetic import latent_cases
+from dermis.cases.synthetic.make import split_of
+from dermis.cases.synthetic.tables import row
+from dermis.cases.targets import labels_of, targets_of
+from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.evaluate import evaluate
+from dermis.evaluation.label_predictions import LabelPredictions, measure_labels, table_lines
+from dermis.evaluation.target_classes import TARGETS
+from dermis.towers.branches import Branches
+from tests.methods.test_sm3 import Pixels
+
+COLUMNS = [t.column for t in TARGETS]
+SHARED = {"model": "m", "dataset": "d", "split": "test", "seed": 0, "command": ""}
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    import pandas as pd
+
+    cases = latent_cases(cases=400, seed=12)
+    table = pd.DataFrame([row(c, "x", "synthetic", split_of(c, (0.6, 0.1, 0.3))) for c in cases])
+    return Manifest.build(table, ".")
+
+
+def embed(cases: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Features of both pictures that know the labels a little; dermoscopy first."""
+    rng = np.random.default_rng(len(cases))
+    label_NL = labels_of(cases, {c: targets_of(cases, [c])[c] for c in COLUMNS})
+    known = np.concatenate([label_NL[:, :4] == 1, label_NL[:, 4:] == 1], axis=1).astype(np.float32)
+    half = np.concatenate([known[:, :4], rng.normal(size=(len(cases), 2))], axis=1)
+    other = np.concatenate([known[:, 4:], half[:, 4:] + 0.1 * rng.normal(size=(len(cases), 2))], axis=1)
+    noise = 0.5 * rng.normal(size=(len(cases), 12))
+    return (np.concatenate([half, other], axis=1) + noise).astype(np.float32), np.ones(len(cases), bool)
+
+
+def model(**parts) -> Branches:
+    torch.manual_seed(0)
+    branches = Branches({"dermoscopy": Pixels(), "image": Pixels()})
+    for name, settings in parts.items():
+        branches.add(name, **settings)
+    return branches
+
+
+def config(**changes) -> EvaluationConfig:
+    return EvaluationConfig(**{"protocols": ["derm7pt"], "n_boot": 30, "pictures": 0} | changes)
+
+
+def test_probes_on_frozen_features_print_the_table(manifest):
+    found = evaluate(model(), manifest, config(), embed=embed)
+    overall = {e.metric: e for e in found.entries if e.protocol == "derm7pt, linear probes" and not e.class_name}
+    assert {"AUC", "Sens", "Spec", "Prec", "macro AUROC", "balanced accuracy"} <= set(overall)
+    assert 0.6 < overall["AUC"].value < 1
+    assert overall["AUC"].low < overall["AUC"].value < overall["AUC"].high
+    each = [e.value for e in found.entries if e.metric == "AUC" and e.class_name]
+    assert len(each) == 8
+    assert overall["AUC"].value == pytest.approx(np.nanmean(each))
+    checklist = {e.metric for e in found.entries if e.protocol.endswith("seven-point checklist (weighted)")}
+    assert {"melanoma sensitivity", "seven-point score error"} <= checklist
+    lines = table_lines(found.entries, "model")
+    assert lines[0] == "model, derm7pt, linear probes"
+    assert "DIAG melanoma" in lines[1]
+    assert [line.split("|")[1].strip() for line in lines[3:7]] == ["AUC", "Sens", "Spec", "Prec"]
+    assert found.sections[0].about.startswith("Logistic regression on frozen features")
+
+
+def test_a_model_that_was_taught_labels_answers_itself(manifest):
+    classes = targets_of(manifest, COLUMNS)
+    taught = model(labels={"classes": classes, "relation": "no_proj"})
+    found = evaluate(taught, manifest, config(), embed=embed)
+    assert {e.protocol for e in found.entries} >= {"derm7pt, own predictions"}
+    trunk_ND, _ = embed(manifest.split("test"))
+    p = taught.eval().predict(torch.from_numpy(trunk_ND))["finding.streaks"].detach().numpy()
+    truth = manifest.split("test").table["finding.streaks"] == "irregular"
+    (entry,) = [e for e in found.entries if (e.metric, e.class_name) == ("AUC", "STR irregular")]
+    place = classes["finding.streaks"].index("irregular")
+    assert entry.value == pytest.approx(roc_auc_score(truth, p[:, place]))
+
+
+def never(manifest: Manifest, seeds: int = 1) -> LabelPredictions:
+    """Always the first class but a little, in each seed a little more."""
+    classes = targets_of(manifest, COLUMNS)
+    rng = np.random.default_rng(0)
+    scores = {}
+    for column, names in classes.items():
+        p = rng.dirichlet(np.ones(len(names)), size=(seeds, len(manifest))) * 0.1
+        p[..., 0] += 0.9
+        scores[column] = p
+    return LabelPredictions("p", "", manifest, classes, scores)
+
+
+def test_what_is_never_predicted_is_flagged_or_counted_as_zero(manifest):
+    """Precision of a class that is never said: left out and named, or 0 as torchmetrics has it."""
+    said = {}
+    for undefined in ("nan", "zero"):
+        found = list(measure_labels(never(manifest), config(undefined=undefined), SHARED))
+        said[undefined] = next(e for e in found if e.metric == "Prec" and not e.class_name)
+    assert np.isnan(said["nan"].value)
+    assert said["nan"].notes.startswith("undefined, left out of the mean: BWV, DaG")
+    assert said["zero"].value == 0
+    assert said["zero"].notes.startswith("undefined, counted as 0: BWV")
+    assert "undefined" in table_lines(list(measure_labels(never(manifest), config(), SHARED)), "m")[6]
+
+
+def test_several_seeds_are_averaged(manifest):
+    together = never(manifest, seeds=3)
+    apart = []
+    for s in range(3):
+        one = LabelPredictions(
+            "p", "", manifest, together.classes, {k: v[s : s + 1] for k, v in together.scores.items()}
+        )
+        apart.append({(e.metric, e.class_name): e.value for e in measure_labels(one, config(), SHARED)})
+    for e in measure_labels(together, config(), SHARED):
+        expected = np.mean([a[e.metric, e.class_name] for a in apart])
+        assert np.isnan(e.value) == np.isnan(expected)
+        assert np.isnan(e.value) or e.value == pytest.approx(expected)
+
+
+def test_the_revised_rule_and_a_threshold_reach_the_checklist(manifest):
+    chosen = config(checklist_rule="revised", checklist_threshold=2)
+    found = [e for e in measure_labels(never(manifest), chosen, SHARED) if "checklist" in e.protocol]
+    assert {e.protocol for e in found} == {"p, seven-point checklist (revised)"}
+    with pytest.raises(ValueError, match="checklist_threshold is 1 to 7"):
+        config(checklist_rule="revised", checklist_threshold=8)
+    with pytest.raises(ValueError, match="Did you mean 'revised'"):
+        config(checklist_rule="revise")
+    with pytest.raises(ValueError, match="checklist_rule has no effect"):
+        config(protocols=["knn"], checklist_rule="revised")
+
+
+def test_pairs_are_matched_on_each_split_by_features_and_projections(manifest):
+    paired = model(pair={"width": 4})
+    found = evaluate(paired, manifest, config(protocols=["pairs"]), embed=embed)
+    assert {e.split for e in found.entries} == {"train", "valid", "test"}
+    assert len({e.protocol for e in found.entries}) == 4
+    (rank,) = [e for e in found.entries if e.split == "test" and e.metric == "average rank"
+               and e.protocol == "pair matching, dermoscopy to clinical, features"]  # fmt: skip
+    trunk, _ = embed(manifest.split("test"))
+    d, c = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (trunk[:, :6], trunk[:, 6:]))
+    similar = d @ c.T
+    expected = np.mean([(similar[i] >= similar[i, i] - 1e-9).sum() for i in range(len(d))])
+    assert rank.value == pytest.approx(expected, abs=1e-6)
+    assert rank.notes == f"by chance {(len(d) + 1) / 2:.3g}"
+    with pytest.raises(ValueError, match="looks at two pictures"):
+        evaluate(Branches({"image": Pixels()}), manifest, config(protocols=["pairs"]), embed=embed)
+
+
+def test_a_manifest_without_the_eight_columns_is_a_sentence(manifest):
+    less = Manifest.build(manifest.table.drop(columns="finding.streaks"), ".")
+    with pytest.raises(ValueError, match=r"protocol derm7pt needs the column\(s\) finding.streaks"):
+        evaluate(model(), less, config(), embed=embed)

@@ -1,0 +1,83 @@
+"""Which cases train, choose and are scored: whole groups, each case once, given folds as they are."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dermis.cases.manifest import Manifest
+from dermis.evaluation.finetune_config import FineTuneConfig
+from dermis.evaluation.rounds import rounds_of
+
+
+@pytest.fixture
+def cases(tmp_path):
+    """120 cases of 50 patients, some of whom share a lesion id with another."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "case_id": [f"c{i}" for i in range(120)],
+            "patient_id": [f"p{i}" for i in rng.integers(50, size=120)],
+            "lesion_id": [f"l{i}" for i in rng.integers(2000, size=120)],
+            "image": [f"{i}.jpg" for i in range(120)],
+            "diagnosis": rng.choice(["melanoma", "nevus"], size=120, p=[0.25, 0.75]),
+            "split": rng.choice(["train", "valid", "test"], size=120),
+        }
+    )
+    return Manifest.build(table, tmp_path)
+
+
+def with_folds(cases, folds):
+    return replace(cases, table=cases.table.assign(fold=pd.Series(folds, dtype="string")))
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_folds_keep_groups_whole_and_score_each_case_once(cases, k):
+    rounds = rounds_of(cases, FineTuneConfig(folds=k), "all", "diagnosis")
+    assert [r.name for r in rounds] == [str(i) for i in range(k)]
+    assert sorted(np.concatenate([r.scored for r in rounds])) == list(range(120))
+    groups = cases.groups().to_numpy()
+    for i, r in enumerate(rounds):
+        assert sorted([*r.train, *r.choose, *r.scored]) == list(range(120))
+        assert np.array_equal(r.choose, rounds[(i + 1) % k].scored)
+        sides = [set(groups[rows]) for rows in (r.train, r.choose, r.scored)]
+        assert sides[0].isdisjoint(sides[1] | sides[2])
+        assert sides[1].isdisjoint(sides[2])
+        share = (cases.table["diagnosis"][r.scored] == "melanoma").mean()
+        assert abs(share - (cases.table["diagnosis"] == "melanoma").mean()) < 0.1
+
+
+def test_given_folds_are_taken_as_they_are_in_their_own_order(cases):
+    names = np.array(["9", "10", "8"])
+    given = names[pd.factorize(cases.groups())[0] % 3]
+    rounds = rounds_of(with_folds(cases, given), FineTuneConfig(folds=3), "all", "diagnosis")
+    assert [r.name for r in rounds] == ["8", "9", "10"]
+    for r in rounds:
+        assert np.array_equal(r.scored, np.flatnonzero(given == r.name))
+    assert np.array_equal(rounds[2].choose, rounds[0].scored)
+
+
+def test_one_round_on_the_splits(cases):
+    split = cases.table["split"].to_numpy()
+    for protocol, chooser in (("clean", "valid"), ("paper", "test")):
+        (r,) = rounds_of(cases, FineTuneConfig(protocol=protocol), "test", "diagnosis")
+        for rows, name in ((r.train, "train"), (r.choose, chooser), (r.scored, "test")):
+            assert np.array_equal(rows, np.flatnonzero(split == name))
+
+
+def test_what_cannot_be_cut_is_one_sentence(cases):
+    config, by_group = FineTuneConfig(folds=3), pd.factorize(cases.groups())[0] % 3
+    whole = [str(fold) for fold in by_group]
+    for manifest, config_, split, sentence in (
+        (cases, config, "test", "with folds every case is scored: set split to all, not 'test'"),
+        (cases, FineTuneConfig(), "all", "only `test` is scored; `all` needs folds"),
+        (cases, FineTuneConfig(), "train", "unknown split to score a fine-tuned model on 'train'"),
+        (with_folds(cases, [str(i % 3) for i in range(120)]), config, "all", "stand in more than one fold"),
+        (with_folds(cases, [None, *whole[1:]]), config, "all", "1 of 120 cases have no fold"),
+        (with_folds(cases, whole), FineTuneConfig(folds=4), "all", "has 3 folds, not 4"),
+        (cases.select(cases.table["split"] != "valid"), FineTuneConfig(), "test", "no case .* is in split 'valid'"),
+    ):
+        with pytest.raises(ValueError, match=sentence) as caught:
+            rounds_of(manifest, config_, split, "diagnosis")
+        assert str(caught.value).count("\n") == 0
