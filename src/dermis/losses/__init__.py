@@ -4,7 +4,14 @@ from dermis.losses.caption import caption
 from dermis.losses.clustering import kmeans
 from dermis.losses.contrastive import clip, nt_xent, siglip
 from dermis.losses.cross_modal import cross_modal
-from dermis.losses.distillation import relation_angle, relation_distance, relation_gram
+from dermis.losses.distillation import (
+    most_reliable,
+    relation_angle,
+    relation_distance,
+    relation_gram,
+    rotation_similarity,
+    soft_target,
+)
 from dermis.losses.moco import moco
 from dermis.losses.multi_aspect import multi_aspect
 from dermis.losses.multi_aspect_released import multi_aspect_released
@@ -16,6 +23,7 @@ __all__ = [
     "cross_modal",
     "kmeans",
     "moco",
+    "most_reliable",
     "multi_aspect",
     "multi_aspect_released",
     "multi_label",
@@ -23,5 +31,7 @@ __all__ = [
     "relation_angle",
     "relation_distance",
     "relation_gram",
+    "rotation_similarity",
     "siglip",
+    "soft_target",
 ]
