@@ -1,6 +1,7 @@
 """A model beside a published table: the right cases, the right number, and what is missing is said."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,12 +12,17 @@ import torch
 
 from dermis import torchvision_operators  # noqa: F401 (before timm and open_clip)
 from dermis.cases.manifest import Manifest
-from dermis.commands.evaluate import run
+from dermis.commands.evaluate import Evaluate, run
+from dermis.commands.evaluate import table as measured
 from dermis.evaluation import comparison
 from dermis.evaluation.comparison import compare
 from dermis.evaluation.comparison_markdown import markdown
-from dermis.evaluation.published import published_table
+from dermis.evaluation.finetune import protocol_name
+from dermis.evaluation.published import published_table, settings_of
+from dermis.evaluation.report import Entry
 from dermis.language.prompts import class_list
+from dermis.towers.branches import Branches
+from tests.methods.test_sm3 import Pixels
 
 PAD = class_list("pad-ufes-20")
 
@@ -87,7 +93,7 @@ def test_a_subset_is_marked_and_in_no_average():
 
 def test_an_average_needs_all_sets_on_the_published_cases(monkeypatch):
     table = published_table("dermfm-10-percent-probe")
-    full = [SimpleNamespace(value=0.5, low=0.4, high=0.6, n=column.n) for column in table.columns]
+    full = [SimpleNamespace(value=0.5, low=0.4, high=0.6, n=column.n, notes="") for column in table.columns]
     cells = [comparison.Cell(column, entry) for column, entry in zip(table.columns, full, strict=True)]
     row = partial(comparison.Comparison, table, "ours", notes=[], reports={})
     assert markdown(row(cells=cells)).split("**ours**")[1].split("\n")[0].endswith("| 0.5000 |")
@@ -152,6 +158,139 @@ def test_what_is_written_holds_both_rows(tmp_path):
     assert pad["published"]["mkcl + slra + dkw (MAKE)"] == 0.5953
     assert f17k["ours"] is None
     assert (tmp_path / "pad-make-full" / "report.html").is_file()
+
+
+def made_up(column, value=0.25, n=None, **changes):
+    """Our number for a column, as an evaluation would have it."""
+    shared = {"model": "ours", "dataset": column.data.title, "split": "test", "seed": 0, "patients": 3}
+    numbers = {"value": value, "low": value - 0.125, "high": value + 0.125, "n": n or column.n}
+    what = {"metric": column.metric, "class_name": column.class_name, "protocol": column.entry}
+    return comparison.Cell(column, Entry(**(shared | numbers | what | changes)))
+
+
+def test_a_grid_has_a_line_per_metric_and_each_model_in_its_own_block():
+    table = published_table("sm3-1")
+    missing = list(table.models["SM3-finetune"])
+    missing[36] = None
+    table = replace(table, models=table.models | {"SM3-finetune": tuple(missing)})
+    linear, tuned = table.columns[:36], table.columns[36:]
+    cells = [made_up(c, i / 100) for i, c in enumerate(linear)] + [made_up(c, n=7) for c in tuned]
+    cells[35] = made_up(linear[-1], notes="undefined, counted as 0: VS")
+    found = comparison.Comparison(table, "ours", cells, [], {})
+    page = markdown(found)
+    first, second = page.split("## ")[1:]
+    lines = first.splitlines()
+    assert lines[0] == "SSL + linear probing (Derm7pt, sm3-linear, n = 395)"
+    assert lines[2] == "| | | BWV | DaG | PIG | PN | RS | STR | VS | DIAG | AVG |"
+    assert lines[4].startswith("| **ours** | AUC | 0.000 [-0.125, 0.125] | 0.010 [")
+    assert lines[5].startswith("|  | Sens | 0.090 [-0.035, 0.215] | 0.100 [")
+    assert lines[8] == "| SimCLR | AUC | 0.856 | 0.761 | 0.770 | 0.754 | 0.787 | 0.728 | 0.762 | 0.836 | 0.782 |"
+    assert lines[18] == "|  | Spec | 0.959 | 0.899 | 0.945 | 0.894 | 0.993 | 0.860 | 1.000 | 0.939 | 0.936 |"
+    assert "| HcCNN" not in first
+    assert "| SimCLR |" not in second
+    assert second.count(r"0.250 [0.125, 0.375] \*") == 36
+    assert "| HcCNN (supervised) ‡ | AUC | 0.898 |" in second
+    assert "| Baseline-50-ImageNet (supervised) | AUC |" in second
+    assert "| SM3-finetune | AUC | – | 0.819 |" in second
+    assert "- ‡ GIIN (supervised): every label is of another test split" in second
+    assert second.count("measured on 7 cases, published on 395: not comparable") == 1
+    assert "- Derm7pt, sm3-linear, Prec: undefined, counted as 0: VS." in second
+    column = json.loads(found.json())["columns"]
+    assert list(column[0]["published"]) == ["SimCLR", "SSD-KD", "SM3-linear"]
+    assert column[0]["metric"] == "Derm7pt AUC, BWV present"
+
+
+def two_pictures(n, image=None):
+    """A model of dermoscopy and photograph, cases of it, and vectors by which each pair finds itself but the first."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    shape = rng.normal(size=(n, 6)).astype(np.float32)
+    other = shape.copy()
+    other[0] = -shape[0]
+    cases = manifest([None] * n, dermoscopy=[f"d{i}.png" for i in range(n)], split=["train"] * n)
+    vectors = np.concatenate([shape, other, np.ones((n, 2), np.float32)][: 2 if image is None else 3], axis=1)
+    model = Branches({"dermoscopy": Pixels(), "image": image or Pixels()})
+    return model, cases, lambda part: (vectors[: len(part)], np.ones(len(part), bool))
+
+
+def test_pairs_stand_beside_table_iii_by_features_with_the_projections_too():
+    model, cases, embed = two_pictures(413)
+    model.add("pair", width=4)
+    table = published_table("sm3-3")
+    found = compare(model, table, {"derm7pt": lambda: cases}, n_boot=10, name="ours", embed=embed)
+    assert [cell.entry.metric for cell in found.cells] == ["average rank", "acc@1", "acc@5"]
+    assert all(cell.comparable for cell in found.cells)
+    rank, first, fifth = (cell.entry.value for cell in found.cells)
+    assert (first, fifth) == (pytest.approx(412 / 413), pytest.approx(412 / 413))
+    assert rank == pytest.approx((412 + 413) / 413)
+    assert {e.protocol for cell in found.cells for e in cell.beside} == {table.columns[0].protocol.beside}
+    page = markdown(found)
+    assert "| MMSSL sep_sep | 7.23 | 0.4200 | 0.7300 |" in page
+    assert "average rank by pair matching, dermoscopy to clinical, projections " in page
+    assert "- Derm7pt, average rank: by chance 207." in page
+    written = json.loads(found.json())["columns"][1]
+    assert list(written["beside"]) == ["acc@1 by pair matching, dermoscopy to clinical, projections"]
+
+
+def test_pairs_of_a_model_that_has_no_common_space_or_one_picture_cannot_be_measured():
+    wide = Pixels()
+    wide.dim, wide.layer = 8, torch.nn.Linear(48, 8)
+    model, cases, embed = two_pictures(20, image=wide)
+    table = published_table("sm3-3")
+    found = compare(model, table, {"derm7pt": lambda: cases}, n_boot=10, embed=embed)
+    assert found.cells[0].why == (
+        "cannot be measured: this model has no pair matching, dermoscopy to clinical, features."
+    )
+    one = compare(Named(), table, {"derm7pt": lambda: cases}, n_boot=10, embed=embed)
+    assert "needs a model that looks at two pictures" in one.cells[0].why
+
+
+def test_a_model_is_fine_tuned_twice_and_stands_in_both_blocks_of_table_i(tmp_path, monkeypatch):
+    from dermis.cases.synthetic import make_cases
+    from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
+
+    def short(*args, **options):
+        config = settings_of(*args, **options)
+        loop = replace(config.finetune.training, epochs=1, batch_size=16, workers=0)
+        return replace(config, finetune=replace(config.finetune, training=loop))
+
+    monkeypatch.setattr(comparison, "settings_of", short)
+    cases = make_cases(tmp_path / "cases", patients=40, size=48, seed=0)
+    model = build_branches(BranchesConfig(image=ImageTowerConfig(name="test_vit", size=32), paired=True), 3)
+    table = published_table("sm3-1")
+    found = compare(model, table, {"derm7pt": lambda: cases}, n_boot=5, seed=2, name="ours", runs=tmp_path / "runs")
+    assert [cell.why for cell in found.cells if cell.entry is None] == []
+    assert list(found.reports) == ["derm7pt sm3-linear", "derm7pt sm3-finetune"]
+    for how, cells in (("linear", found.cells[:36]), ("finetune", found.cells[36:])):
+        report = found.reports[f"derm7pt sm3-{how}"]
+        whole = report.value(cells[0].column.entry, "Sens")
+        assert cells[17].entry == whole  # the last of the second line is the average
+        assert whole.value == pytest.approx(np.mean([cell.entry.value for cell in cells[9:17]]))
+        assert cells[16].entry.class_name == "DIAG melanoma"
+        assert (tmp_path / "runs" / f"derm7pt-sm3-{how}" / "seed-2" / "best.json").is_file()
+        config = settings_of(cells[0].column.data, cells[0].column.protocol)
+        assert protocol_name(config.finetune) == cells[0].column.entry
+    learned, weights, everything, _ = (
+        int(report.sections[0].about.split()[i].replace(",", "")) for report in found.reports.values() for i in (0, 2)
+    )
+    assert learned < everything / 10
+    assert learned < weights / 10
+    page = markdown(found)
+    assert page.count("| **ours** | AUC |") == 2
+    assert "- Derm7pt, sm3-linear, n = " in page
+    assert "- Derm7pt, sm3-finetune, n = " in page
+
+
+def test_what_is_fine_tuned_lies_in_the_folder_of_the_table(tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(comparison, "compare", lambda *_, **options: asked.update(options) or stop())
+    with pytest.raises(InterruptedError):
+        measured(Evaluate(model="m", table="sm3-1", sets=tmp_path, out=tmp_path / "out"), None, {})
+    assert asked["runs"] == tmp_path / "out" / "runs"
+
+
+def stop():
+    raise InterruptedError
 
 
 @pytest.mark.parametrize(

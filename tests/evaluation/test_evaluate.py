@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from dermis.cases.manifest import Manifest
-from dermis.evaluation.config import PROTOCOLS, EvaluationConfig
+from dermis.evaluation.config import LABELLING, PROTOCOLS, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.few_shot import few_shot_scores
 from dermis.evaluation.knn import knn_scores
@@ -104,7 +104,7 @@ def split(manifest, embed, name):
     return 2 * vectors[ok], part.table["diagnosis"][ok].map(CLASSES.index).to_numpy()
 
 
-@pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p not in ("derm7pt", "finetune", "pairs")])
+@pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p not in (*LABELLING, "pairs")])
 def test_every_protocol_gives_numbers_with_intervals(protocol, model, manifest, embed):
     found = evaluate(model, manifest, config(protocol), embed=embed)
     overall = [e for e in found.entries if not e.class_name and not e.subgroup]

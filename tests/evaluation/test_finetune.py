@@ -181,7 +181,7 @@ def kill(monkeypatch, target, name, at):
     [
         (Trainable, "loss", 2),  # in the first epoch, before any checkpoint
         (Trainable, "loss", 6),  # in the second
-        (BestEpoch, "_remember", 2),  # the second epoch's weights are written and its figure is not
+        (BestEpoch, "_remember", 1),  # the first epoch's weights are written and its figure is not
         (loop, "save", 2),  # both are written and the checkpoint is not
         (BestEpoch, "close", 1),  # training is over and nobody knows
         (finetune_run, "save", 1),  # the model is not written
@@ -336,6 +336,10 @@ def test_a_choice_by_one_class_and_a_model_without_pictures_are_refused(cases, t
     table = cases.table.copy()
     table.loc[table["split"] == "valid", TARGETS] = "absent"
     with pytest.raises(ValueError, match="no label has two classes among the 9 cases that choose it"):
+        finetune(small(), replace(cases, table=table), settings(), tmp_path)
+    table.loc[np.flatnonzero(table["split"] == "valid")[0], TARGETS[1]] = "present"
+    table.loc[np.flatnonzero(table["split"] == "valid")[0], "image"] = "nowhere.jpg"
+    with pytest.raises(ValueError, match="no label has two classes among the 8 readable cases that choose it"):
         finetune(small(), replace(cases, table=table), settings(), tmp_path)
     with pytest.raises(ValueError, match="needs a model with an image tower; Linear has none"):
         finetune(torch.nn.Linear(2, 2), cases, settings(), tmp_path)

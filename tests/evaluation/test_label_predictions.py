@@ -156,3 +156,14 @@ def test_a_manifest_without_the_eight_columns_is_a_sentence(manifest):
     less = Manifest.build(manifest.table.drop(columns="finding.streaks"), ".")
     with pytest.raises(ValueError, match=r"protocol derm7pt needs the column\(s\) finding.streaks"):
         evaluate(model(), less, config(), embed=embed)
+
+
+def test_labels_are_those_the_model_was_taught(manifest):
+    taught = model(labels={"classes": targets_of(manifest, ["diagnosis"]), "relation": "no_proj"})
+    found = evaluate(taught, manifest, config(protocols=["labels", "derm7pt"]), embed=embed)
+    own = {(e.metric, e.class_name) for e in found.entries if e.protocol == "own predictions of labels"}
+    assert own == {(m, c) for m in ("macro AUROC", "balanced accuracy") for c in ("", "diagnosis")}
+    # of the eight it knows one, so the table is by probes
+    assert {e.protocol for e in found.entries if e.metric == "AUC"} == {"derm7pt, linear probes"}
+    with pytest.raises(ValueError, match="needs a model that was taught labels"):
+        evaluate(model(), manifest, config(protocols=["labels"]), embed=embed)

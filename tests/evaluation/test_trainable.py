@@ -74,7 +74,10 @@ def test_a_block_with_frozen_weights_is_in_evaluation_mode_and_its_neighbours_ar
 def test_other_parts_of_the_model_do_not_learn():
     model = small(paired=True)
     model.add("pair", width=8, shared=False)
-    moved = steps(Trainable(model, FineTuneConfig(), TARGETS))
+    method = Trainable(model, FineTuneConfig(), TARGETS)
+    learn, all_ = method.counts
+    assert all_ - learn == sum(p.numel() for p in model.parts["pair"].parameters()) > 0
+    moved = steps(method)
     assert moved
     assert not [name for name in moved if "parts.pair" in name]
 

@@ -34,8 +34,8 @@ class Evaluate:
     protocol: list[str] | None = None
     """short for --evaluation.protocols"""
     table: str | None = None
-    """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot or
-    dermfm-10-percent-probe"""
+    """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot,
+    dermfm-10-percent-probe, sm3-1, sm3-2 or sm3-3"""
     sets: Path = Path("sets")
     """with --table: folder of the manifests NAME.parquet (or .csv) that `dermis import` made: pad, f17k, skincap, …"""
     keep: Path | None = None
@@ -43,7 +43,7 @@ class Evaluate:
     terms: Path | None = None
     """with --table: JSON file of concept terms in MAKE's form, instead of ours"""
     out: Path = Path("report")
-    """folder for the report"""
+    """folder for the report; with --table also for what is fine-tuned (OUT/runs), and gone on from the next time"""
     cache: Path = Path("runs/embeddings")
     """where embeddings of pictures are kept between runs"""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -88,7 +88,7 @@ def check(asked: Evaluate) -> None:
     if asked.terms is not None and not any(c.protocol.settings["protocols"] == ["concepts"] for c in columns):
         raise ValueError(f"--terms has no effect: {asked.table} has no concepts.")
     if asked.picture != "image":
-        raise ValueError("--picture belongs to a single manifest; published tables are about `image`.")
+        raise ValueError("--picture belongs to a single manifest; a published table says what it is about.")
     if asked.root is not None:
         raise ValueError("--root belongs to a single manifest; the manifests of --sets record their own roots.")
     for f in fields(EvaluationConfig):
@@ -140,6 +140,7 @@ def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
         concept_terms=asked.terms,
         seed=asked.evaluation.seed,
         n_boot=asked.evaluation.n_boot,
+        runs=asked.out / "runs",
         **named,
     )
     return [markdown(found), f"table: {found.write(asked.out)}"]

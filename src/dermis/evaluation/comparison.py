@@ -15,7 +15,7 @@ from dermis.cases.manifest import Manifest
 from dermis.evaluation.config import CLASSIFYING, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.keep_list import keep_listed
-from dermis.evaluation.published import Column, PublishedSet, PublishedTable, settings_of
+from dermis.evaluation.published import RUNS, Column, PublishedSet, PublishedTable, settings_of
 from dermis.evaluation.report import Entry, Report
 from dermis.evaluation.setting import Embed
 from dermis.language.prompts import class_list
@@ -26,7 +26,7 @@ BESIDE = ("balanced accuracy", "macro AUROC")
 
 @dataclass(frozen=True)
 class Cell:
-    """Our number for a column, or ``why`` there is none; ``beside``: other metrics of the same scores."""
+    """Our number for a column, or ``why`` there is none; ``beside``: other metrics, or the metric by another way."""
 
     column: Column
     entry: Entry | None
@@ -37,6 +37,11 @@ class Cell:
     def comparable(self) -> bool:
         """Is it measured on as many cases as the published numbers?"""
         return self.entry is not None and self.entry.n == self.column.n
+
+    def name_of(self, beside: Entry) -> str:
+        """The metric, and the protocol if it is not the cell's."""
+        own = self.entry is not None and self.entry.protocol == beside.protocol
+        return beside.metric if own else f"{beside.metric} by {beside.protocol}"
 
 
 @dataclass(frozen=True)
@@ -65,18 +70,18 @@ class Comparison:
     def json(self) -> str:
         """Per column: set, protocol, metric, published n and numbers, ours with n and interval (null where missing)."""
         content = {"version": 1, "table": self.table.name, "source": self.table.source, "model": self.model}
-        content |= {"command": self.command, "notes": self.notes}
+        content |= {"command": self.command, "notes": self.notes, "published_notes": self.table.notes}
         columns = [
             {
                 "set": cell.column.data.name,
                 "protocol": cell.column.protocol.name,
                 "metric": cell.column.title,
                 "n": cell.column.n,
-                "published": {model: values[i] for model, values in self.table.models.items()},
+                "published": {m: values[i] for m, values in self.table.models.items() if values[i] is not None},
                 "ours": _plain(cell.entry),
                 "comparable": cell.comparable,
                 "missing": cell.why,
-                "beside": {entry.metric: _plain(entry) for entry in cell.beside},
+                "beside": {cell.name_of(entry): _plain(entry) for entry in cell.beside},
             }
             for i, cell in enumerate(self.cells)
         ]
@@ -92,15 +97,17 @@ def compare(
     concept_terms: Path | None = None,
     seed: int = 0,
     n_boot: int = 1000,
+    runs: Path | str = RUNS,
     name: str = "model",
     embed: Embed | None = None,
     command: str = "",
 ) -> Comparison:
     """Measure ``model`` on those of ``sets`` (name -> a function that reads the manifest) that the table has.
 
-    ``keep``: set -> list of its cases to score (``keep_listed``). A manifest without splits is taken for the test split
-    if there is such a list or if it has as many cases as were published. A set that cannot be measured (a class that
-    the protocol does not know, no test split) is reported with the reason and does not stop the others.
+    ``keep``: set -> list of its cases to score (``keep_listed``). ``runs``: folder for what a protocol fine-tunes; what
+    it holds is gone on from. A manifest without splits is taken for the test split if there is such a list or if it has
+    as many cases as were published. A set that cannot be measured (a class that the protocol does not know, no test
+    split) is reported with the reason and does not stop the others.
     """
     measured: dict[str, Report | str] = {}
     notes: list[str] = []
@@ -109,7 +116,9 @@ def compare(
         if run in measured or data.name not in sets:
             continue
         try:
-            config = settings_of(data, column.protocol, concept_terms=concept_terms, seed=seed, n_boot=n_boot)
+            config = settings_of(
+                data, column.protocol, concept_terms=concept_terms, seed=seed, n_boot=n_boot, runs=runs
+            )
             manifest, config, said = _prepared(sets[data.name](), column, config, (keep or {}).get(data.name))
             found = evaluate(model, manifest, config, name=name, dataset=data.title, embed=embed, command=command)
             notes += [f"{data.title}: {note}" for note in said]
@@ -162,11 +171,15 @@ def _cell(column: Column, found: Report | str | None) -> Cell:
         return Cell(column, None, f"missing: {column.data.get}.")
     if isinstance(found, str):
         return Cell(column, None, found)
-    overall = [e for e in found.entries if e.protocol.endswith(column.entry) and not e.class_name and not e.subgroup]
-    by_metric = {entry.metric: entry for entry in overall}
+    scored = [e for e in found.entries if (e.split, e.class_name, e.subgroup) == (found.split, column.class_name, "")]
+    by_metric = {e.metric: e for e in scored if e.protocol.endswith(column.entry)}
+    if not by_metric:
+        return Cell(column, None, f"cannot be measured: this model has no {column.entry.removeprefix(', ')}.")
     if column.metric not in by_metric:
         return Cell(column, None, f"cannot be measured: too few cases for {column.metric}.")
     beside = tuple(by_metric[metric] for metric in BESIDE if metric in by_metric and metric != column.metric)
+    if (other := column.protocol.beside) is not None:
+        beside += tuple(e for e in scored if e.protocol.endswith(other) and e.metric == column.metric)
     return Cell(column, by_metric[column.metric], beside=beside)
 
 

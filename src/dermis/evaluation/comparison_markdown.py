@@ -4,58 +4,106 @@ import math
 from collections.abc import Sequence
 
 from dermis.evaluation.comparison import Cell, Comparison
+from dermis.evaluation.published import Block, Column
 from dermis.evaluation.report import Entry
 
 MISSING = "–"
+MARK = "‡"
+"""of a published model whose numbers are not comparable"""
 
 
 def markdown(found: Comparison) -> str:
     """The whole page; numbers on other cases than the published ones carry an asterisk."""
-    table, cells = found.table, found.cells
-    head = [f"{c.title}, n = {c.n}" for c in table.columns]
-    head += ["average" if len(table.averages) == 1 else f"average of {s.start + 1}-{s.stop}" for s in table.averages]
+    table = found.table
     lines = [f"# {table.name}: {found.model} beside the published numbers", "", f"{table.source}.", ""]
     lines += [
         f"- {name}: {about}." for name, about in {c.protocol.name: c.protocol.about for c in table.columns}.items()
     ]
-    lines += ["", "| | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
-    ours = [_ours(cell) for cell in cells] + [_our_mean(cells[s]) for s in table.averages]
-    lines += [_row(f"**{found.model}**", ours)]
-    for model, values in table.models.items():
-        means = [_mean(values[s]) for s in table.averages]
-        lines += [_row(model, [*(f"{value:.4f}" for value in values), *means])]
+    for block in table.blocks:
+        lines += _grid(found, block)
+    if not table.blocks:
+        lines += _line_a_model(found)
     lines += ["", "Brackets hold the 95 % interval of a bootstrap over patients (else lesions, else cases).", ""]
     lines += [f"- {remark}" for remark in remarks(found)]
     lines += ["", "```", found.command, "```"] if found.command else []
     return "\n".join([*lines, ""])
 
 
+def _line_a_model(found: Comparison) -> list[str]:
+    table, cells = found.table, found.cells
+    head = [f"{c.title}, n = {c.n}" for c in table.columns]
+    head += ["average" if len(table.averages) == 1 else f"average of {s.start + 1}-{s.stop}" for s in table.averages]
+    lines = ["", "| | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
+    ours = [_ours(cell) for cell in cells] + [_our_mean(cells[s]) for s in table.averages]
+    lines += [_row(f"**{found.model}**", ours)]
+    for model, values in table.models.items():
+        means = [_mean(values[s]) for s in table.averages]
+        lines += [_row(_marked(found, model), [*(_number(value) for value in values), *means])]
+    return lines
+
+
+def _grid(found: Comparison, block: Block) -> list[str]:
+    """A line per metric of each model, ours first; three decimals, as in the sources."""
+    width, columns = len(block.targets), found.table.columns[block.columns]
+    title = f"{block.title} ({columns[0].data.title}, {columns[0].protocol.name}, n = {columns[0].n})"
+    lines = ["", f"## {title}", "", "| | | " + " | ".join(block.targets) + " |", "|---|---|" + "---:|" * width]
+    rows = {f"**{found.model}**": [_ours(cell, 3) for cell in found.cells[block.columns]]}
+    for model in block.models:
+        rows[_marked(found, model)] = [_number(value, 3) for value in found.table.models[model][block.columns]]
+    for name, values in rows.items():
+        for start in range(0, len(columns), width):
+            metric, line = columns[start].metric, values[start : start + width]
+            lines.append(_row(f"{'' if start else name} | {metric}", line))
+    return lines
+
+
+def _marked(found: Comparison, model: str) -> str:
+    return f"{model} {MARK}" if model in found.table.notes else model
+
+
 def remarks(found: Comparison) -> list[str]:
-    """What to know about our row: other cases than the published ones, other metrics, missing sets; a line each."""
-    lines = [
+    """What to know: published numbers that are not comparable, then our other cases, metrics and what is missing."""
+    lines = [f"{MARK} {model}: {why}." for model, why in found.table.notes.items()]
+    lines += [
         f"\\* {c.column.data.title}: measured on {c.entry.n} cases, published on {c.column.n}: not comparable."
         for c in found.cells
         if c.entry is not None and not c.comparable
     ]
     for cell in found.cells:
         if cell.entry is not None and cell.beside:
-            others = ", ".join(f"{entry.metric} {_with_interval(entry)}" for entry in cell.beside)
-            lines.append(f"{cell.column.data.title}, n = {cell.entry.n}, also: {others}.")
+            others = ", ".join(f"{cell.name_of(entry)} {_with_interval(entry)}" for entry in cell.beside)
+            lines.append(f"{_of(found, cell.column)}, n = {cell.entry.n}, also: {others}.")
+        if cell.entry is not None and cell.entry.notes and not cell.column.class_name:
+            lines.append(f"{_of(found, cell.column)}, {cell.entry.metric}: {cell.entry.notes}.")
     lines += found.notes
     lines += [f"{c.column.data.title} ({c.column.data.name}.parquet): {c.why}" for c in found.cells if c.entry is None]
     return list(dict.fromkeys(lines))
 
 
-def _ours(cell: Cell) -> str:
+def _of(found: Comparison, column: Column) -> str:
+    """The set, and the protocol where the table measures a set by several."""
+    protocols = {c.protocol.name for c in found.table.columns if c.data.name == column.data.name}
+    return column.data.title if len(protocols) == 1 else f"{column.data.title}, {column.protocol.name}"
+
+
+def _ours(cell: Cell, decimals: int = 4) -> str:
     if cell.entry is None:
         return MISSING
-    return _with_interval(cell.entry) + ("" if cell.comparable else " \\*")
+    return _with_interval(cell.entry, decimals) + ("" if cell.comparable else " \\*")
 
 
-def _with_interval(entry: Entry) -> str:
+def _with_interval(entry: Entry, decimals: int = 4) -> str:
     if math.isnan(entry.value):
         return "undefined"
-    return f"{entry.value:.4f} [{entry.low:.4f}, {entry.high:.4f}]"
+    value, low, high = (_number(x, decimals) for x in (entry.value, entry.low, entry.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(x: float | None, decimals: int = 4) -> str:
+    """A share, or a rank with two decimals."""
+    if x is None:
+        return MISSING
+    return f"{x:.2f}" if x > 1 else f"{x:.{decimals}f}"
 
 
 def _our_mean(cells: Sequence[Cell]) -> str:
@@ -64,8 +112,12 @@ def _our_mean(cells: Sequence[Cell]) -> str:
     return _mean(values) if len(values) == len(cells) else MISSING
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values) + 1e-9:.4f}"  # .71955 is rounded up, as the papers do
+def _mean(values: Sequence[float | None]) -> str:
+    """The average; none where a value is missing."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return MISSING
+    return f"{sum(known) / len(known) + 1e-9:.4f}"  # .71955 is rounded up, as the papers do
 
 
 def _row(name: str, values: list[str]) -> str:

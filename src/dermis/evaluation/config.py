@@ -16,6 +16,7 @@ PROTOCOLS = {
     "linear_probe": "logistic regression on the training pictures, penalty chosen on valid or by patients",
     "panderm": "the linear probe of PanDerm and Derm1M: their solver, on fractions of the training split",
     "few_shot": "logistic regression on k training cases per class, over several draws",
+    "labels": "the labels that the model was taught, as it predicts them itself",
     "derm7pt": "seven-point checklist and diagnosis as SM3's Table I: own predictions, or probes on the features",
     "finetune": "fine-tuning on the training split, scored on the split; settings in `finetune`",
     "pairs": "does a lesion's dermoscopy find its photograph? SM3's Table III, on each split",
@@ -24,7 +25,7 @@ PROTOCOLS = {
 LEARNING = ("knn", "linear_probe", "panderm", "few_shot")
 """protocols that learn the diagnosis from the split `train`"""
 CLASSIFYING = ("prompts", "make", *LEARNING)
-LABELLING = ("derm7pt", "finetune")
+LABELLING = ("labels", "derm7pt", "finetune")
 """protocols about several labels a case"""
 USED_BY = {
     "classes": CLASSIFYING,

@@ -8,7 +8,7 @@ from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.concept_annotation import concept_metrics, single_class
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.examples import examples
-from dermis.evaluation.label_predictions import LabelPredictions, derm7pt_predictions, measure_labels
+from dermis.evaluation.label_predictions import LabelPredictions, derm7pt_predictions, measure_labels, own_predictions
 from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import confusion_matrix
 from dermis.evaluation.pairs import matched
@@ -53,6 +53,7 @@ def evaluate(
     own_way = {
         "retrieval": _retrieval,
         "concepts": _concepts,
+        "labels": _own,
         "derm7pt": _derm7pt,
         "finetune": _finetuned,
         "pairs": matched,
@@ -118,6 +119,10 @@ def _concepts(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], li
             {metric: number}, class_name=concept, notes=notes, protocol="concept annotation", **size, **shared
         )
     return result, [Section(shared["model"], "concept annotation", found.about)]
+
+
+def _own(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    return _labelled(own_predictions(setting), setting, shared)
 
 
 def _derm7pt(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:

@@ -93,7 +93,7 @@ def finetune(
 
 
 def as_branches(model: nn.Module) -> Branches:
-    """A copy of the model's image towers with all their weights free to learn, and of a ``Branches``' parts.
+    """A copy of the model's image towers, and of a ``Branches``' parts, that is saved as one without frozen towers.
 
     Raises ValueError for something without an image tower.
     """
@@ -109,7 +109,7 @@ def as_branches(model: nn.Module) -> Branches:
     if isinstance(config, BranchesConfig):
         config = replace(config, image=replace(config.image, freeze=False))
     found.config = config
-    return found.requires_grad_(True)
+    return found
 
 
 def protocol_name(config: FineTuneConfig) -> str:

@@ -3,8 +3,8 @@
 Shapes: N cases, C classes of a label, S draws or seeds, R weight vectors (bootstrap draws).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,21 @@ class LabelPredictions:
         return dict(zip(self.classes, label_NL.T, strict=True))
 
 
+def own_predictions(setting: Setting, columns: Sequence[str] = ()) -> LabelPredictions:
+    """What the model itself says of the labels that it was taught, or of those of ``columns``.
+
+    Raises ValueError for a model that was taught none.
+    """
+    if getattr(setting.model, "predicting", None) is None:
+        raise ValueError("protocol 'labels' needs a model that was taught labels; this one was not (try `finetune`).")
+    classes = {k: v for k, v in setting.model.predicting.classes.items() if not columns or k in columns}
+    query = setting.cases(setting.config.split)
+    scores = {k: v[None] for k, v in predicted(setting.model, query.trunk).items() if k in classes}
+    return LabelPredictions("own predictions of labels", "", query.manifest, classes, scores)
+
+
 def derm7pt_predictions(setting: Setting) -> LabelPredictions:
-    """The eight labels of Derm7pt: the model's own predictions if it was taught them, else a linear probe for each.
+    """The eight labels of Derm7pt: the model's own predictions if it was taught all, else a linear probe for each.
 
     A probe is ``linear_probe`` on the frozen features of all pictures of the case; C by the log loss on `valid`, else
     by patients. Raises ValueError for a manifest without one of the eight columns.
@@ -54,10 +67,9 @@ def derm7pt_predictions(setting: Setting) -> LabelPredictions:
     columns = [t.column for t in TARGETS]
     setting.manifest.require(columns, "protocol derm7pt")
     query = setting.cases(setting.config.split)
-    if getattr(setting.model, "predicting", None) is not None:
-        classes = {column: setting.model.predicting.classes[column] for column in columns}
-        scores = {k: v[None] for k, v in predicted(setting.model, query.trunk).items() if k in classes}
-        return LabelPredictions("derm7pt, own predictions", "", query.manifest, classes, scores)
+    taught = getattr(setting.model, "predicting", None)
+    if taught is not None and all(column in taught.classes for column in columns):
+        return replace(own_predictions(setting, columns), protocol="derm7pt, own predictions")
     classes = targets_of(setting.manifest, columns)
     train = setting.cases("train")
     has_valid = bool((setting.manifest.table["split"] == "valid").any())

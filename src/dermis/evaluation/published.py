@@ -1,6 +1,6 @@
 """Published tables and the named protocols behind them (``data/published.yaml``)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -8,8 +8,12 @@ from typing import Any
 
 import yaml
 
-from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.config import CLASSIFYING, EvaluationConfig
+from dermis.recipe import build
 from dermis.registry import unknown
+
+RUNS = Path("runs/finetune")
+"""where protocols that fine-tune do so, unless told otherwise"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class PublishedProtocol:
     entry: str
     """end of the report entry's protocol; {direction} is the column's"""
     metric: str | None
+    beside: str | None = None
+    """end of another protocol of the report, whose number of the same metric is said too"""
 
 
 @dataclass(frozen=True)
@@ -51,23 +57,43 @@ class Column:
     n: int
     metric: str
     entry: str
+    class_name: str = ""
+    """of a number about one class, as the report calls it; empty: over all classes"""
 
     @property
     def title(self) -> str:
-        """ "PAD-UFES-20 accuracy" """
+        """ "PAD-UFES-20 accuracy", "Derm7pt AUC, DIAG melanoma" """
         direction = f" ({self.entry.split()[0]})" if "{direction}" in self.protocol.entry else ""
-        return f"{self.data.title} {self.metric}{direction}"
+        return f"{self.data.title} {self.metric}{direction}" + (f", {self.class_name}" if self.class_name else "")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Models of a table that are printed as a grid, a line per metric under ``targets``.
+
+    ``columns``: its part of the table's columns, all targets of the first metric, then of the next.
+    """
+
+    title: str
+    columns: slice
+    targets: tuple[str, ...]
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """Published numbers: one value per column for each model."""
+    """Published numbers: one value per column for each model, none where it has none.
+
+    ``blocks``: how it is printed, if not as one line per model. ``notes``: model -> why its numbers are not comparable.
+    """
 
     name: str
     source: str
     columns: tuple[Column, ...]
     averages: tuple[slice, ...]
-    models: dict[str, tuple[float, ...]]
+    models: dict[str, tuple[float | None, ...]]
+    blocks: tuple[Block, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -90,6 +116,8 @@ def published_table(name: str) -> PublishedTable:
     if name not in _data()["tables"]:
         raise unknown("published table", name, published_tables())
     given = _data()["tables"][name]
+    if "grid" in given:
+        return _grid(name, given)
     columns = tuple(_column(part["protocol"], *cells) for part in given["parts"] for cells in part["columns"])
     models = {model: tuple(values) for model, values in given["models"].items()}
     assert all(len(values) == len(columns) for values in models.values())
@@ -97,15 +125,42 @@ def published_table(name: str) -> PublishedTable:
     averages = tuple(
         slice(start, start + width) for start, width in zip(starts, given.get("averages", []), strict=True)
     )
-    return PublishedTable(name, given["source"], columns, averages, models)
+    return PublishedTable(name, given["source"], columns, averages, models, notes=given.get("notes", {}))
 
 
-def _column(protocol: str, data: str, n: int, metric: str | None = None, direction: str = "") -> Column:
+def _grid(name: str, given: dict[str, Any]) -> PublishedTable:
+    """A table with a line per metric; a model has numbers in its own block's columns only."""
+    grid, columns, blocks = given["grid"], list[Column](), list[Block]()
+    targets, metrics = grid["targets"], grid["metrics"]
+    for block in given["blocks"]:
+        start = len(columns)
+        columns += [
+            _column(block["protocol"], grid["set"], grid["n"], metric, class_name=class_name)
+            for metric in metrics
+            for class_name in targets.values()
+        ]
+        blocks.append(Block(block["title"], slice(start, len(columns)), tuple(targets), tuple(block["models"])))
+    models: dict[str, tuple[float | None, ...]] = {}
+    for place, block in zip(blocks, given["blocks"], strict=True):
+        for model, lines in block["models"].items():
+            assert model not in models
+            assert [len(values) for values in lines] == [len(targets)] * len(metrics)
+            row: list[float | None] = [None] * len(columns)
+            row[place.columns] = [value for values in lines for value in values]
+            models[model] = tuple(row)
+    notes = given.get("notes", {})
+    assert set(notes) <= set(models)
+    return PublishedTable(name, given["source"], tuple(columns), (), models, tuple(blocks), notes)
+
+
+def _column(
+    protocol: str, data: str, n: int, metric: str | None = None, direction: str = "", class_name: str = ""
+) -> Column:
     how = PublishedProtocol(name=protocol, **_data()["protocols"][protocol])
     what = PublishedSet(name=data, **_data()["sets"][data])
     metric = metric or how.metric
     assert metric is not None
-    return Column(what, how, n, metric, how.entry.format(direction=direction))
+    return Column(what, how, n, metric, how.entry.format(direction=direction), class_name)
 
 
 def settings_of(
@@ -115,18 +170,23 @@ def settings_of(
     concept_terms: Path | None = None,
     seed: int = 0,
     n_boot: int = 1000,
+    runs: Path | str = RUNS,
 ) -> EvaluationConfig:
     """The settings by which ``evaluate`` follows a named protocol on a set; no subgroups, no pictures in the report.
 
-    ``concept_terms`` is MAKE's file for protocols of concepts; the others do not look at it. Raises ValueError for a
-    set whose class names are not known.
+    ``concept_terms`` is MAKE's file for protocols of concepts; the others do not look at it. Protocols that fine-tune
+    do so with ``seed``, in RUNS/SET-PROTOCOL. Raises ValueError for a set whose class names are not known.
     """
     settings = dict(protocol.settings)
     if settings["protocols"] == ["concepts"]:
         settings |= {"concepts": data.concepts, "concept_terms": concept_terms}
-    elif settings["protocols"] != ["retrieval"]:
+    elif settings["protocols"] == ["finetune"]:
+        folder = Path(runs) / f"{data.name}-{protocol.name}"
+        settings["finetune"] = settings["finetune"] | {"out": folder, "seeds": [seed]}
+    elif settings["protocols"][0] in CLASSIFYING:
         if data.classes is None:
             raise ValueError(f"{data.title}: {data.get}.")
         settings["classes"] = data.classes
     split = data.split if protocol.cases == "all" and data.split else protocol.cases
-    return EvaluationConfig(**settings, split=split, subgroups=[], pictures=0, seed=seed, n_boot=n_boot)
+    settings |= {"split": split, "subgroups": [], "pictures": 0, "seed": seed, "n_boot": n_boot}
+    return build(EvaluationConfig, settings, f"protocols.{protocol.name}")

@@ -27,9 +27,9 @@ from dermis.towers.build import (
     BranchesConfig,
     ImageTowerConfig,
     TwoTowerConfig,
-    build_branches,
     build_image_tower,
     build_two_tower,
+    rebuild_branches,
 )
 from dermis.towers.hf_text import HFTextTower
 from dermis.towers.image import ImageTower
@@ -150,9 +150,7 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
     if settings["kind"] == "image_tower":
         model = build_image_tower(build(ImageTowerConfig, settings["config"], SETTINGS), pretrained=False)
     elif settings["kind"] == "branches":
-        model = build_branches(build(BranchesConfig, settings["config"], SETTINGS), pretrained=False)
-        for part, given in settings["parts"].items():
-            model.add(part, **given)
+        return rebuild_branches(settings, tensors, str(folder)).to(device).eval()
     else:
         config = build(TwoTowerConfig, settings["config"], SETTINGS)
         if config.text.name.startswith(HF):

@@ -1,12 +1,15 @@
 """What a recipe says about towers, and the towers it means."""
 
 import math
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dermis.recipe import build
 from dermis.registry import unknown
 from dermis.towers import Transform
 from dermis.towers.branches import Branches
@@ -97,22 +100,38 @@ class BranchesConfig:
 
 def build_model(config: TwoTowerConfig | BranchesConfig, seed: int = 0, pretrained: bool = True) -> nn.Module:
     """The model that ``config`` describes (``build_two_tower``, ``build_branches``)."""
-    build = build_two_tower if isinstance(config, TwoTowerConfig) else build_branches
-    return build(config, seed, pretrained)  # type: ignore[arg-type]
+    if isinstance(config, TwoTowerConfig):
+        return build_two_tower(config, seed, pretrained)
+    return build_branches(config, seed, pretrained)
 
 
 def build_branches(config: BranchesConfig, seed: int = 0, pretrained: bool = True) -> Branches:
-    """A tower a picture, drawn by ``seed`` one after the other; the global generator stays as it was.
+    """A tower a picture, drawn by ``seed``; the global generator stays as it was.
 
-    ``pretrained=False`` reads no weights. Raises ValueError as ``build_image_tower``.
+    Both start from the same weights, drawn as well as pre-trained (SM3 starts both from ImageNet's): so their features
+    mean the same before they part. ``pretrained=False`` reads no weights. Raises ValueError as ``build_image_tower``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pictures = PAIRED if config.paired else PAIRED[1:]
-        model = Branches({name: build_image_tower(config.image, pretrained) for name in pictures}, config)
+        tower = build_image_tower(config.image, pretrained)
+        model = Branches({name: deepcopy(tower) for name in pictures}, config)
     if config.weights and pretrained:
         found = read_weights(config.weights)
         load_strictly(model, {k: v for k, v in found.items() if not k.startswith("parts.")}, config.weights)
+    return model
+
+
+def rebuild_branches(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> Branches:
+    """The model that a folder's settings describe (kind ``branches``: ``config`` and ``parts``), with its weights.
+
+    The global generator stays as it was. Raises ValueError for weights that do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build_branches(build(BranchesConfig, settings["config"], source), pretrained=False)
+        for part, given in settings["parts"].items():
+            model.add(part, **given)
+    load_strictly(model, tensors, source)
     return model
 
 

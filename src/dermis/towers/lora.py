@@ -31,7 +31,7 @@ def adaptable(towers: nn.ModuleDict) -> list[str]:
 
 
 def adapt(towers: nn.ModuleDict, layers: Collection[str], rank: int) -> None:
-    """Freeze the towers and put an adapter on each of ``layers``; A is drawn from the global generator, B is 0.
+    """Put an adapter on each of ``layers``, all else frozen; A is drawn from the global generator, B starts at 0.
 
     Raises ValueError if peft is not installed.
     """
@@ -39,7 +39,6 @@ def adapt(towers: nn.ModuleDict, layers: Collection[str], rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise ValueError("lora needs the extra: pip install 'dermis[lora]'.") from None
-    towers.requires_grad_(False)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(layers)), towers)
 
 
