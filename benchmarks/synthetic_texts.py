@@ -8,17 +8,13 @@ draws), after it the lowest and highest seed.
 """
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
+from recipe_runs import Figure, run_all, table
 
 from dermis.cases.synthetic.evaluation_sets import make_evaluation_set
 
@@ -42,11 +38,7 @@ HELD_OUT = ("basal cell carcinoma", "cherry angioma")
 COLUMNS = ("prompts, 10 trained", "held out, by name", "held out, described", "concepts", "i2t R@10", "t2i R@10")
 
 
-# large temporaries come back from the heap instead of being mapped afresh, page by page, each time
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
-
-
-def figures(report: dict) -> Iterator[tuple[str, tuple[float, float, float]]]:
+def figures(report: dict) -> Iterator[tuple[str, Figure]]:
     """Column -> value and ends of its interval, for the trained model of a run's report."""
     trained, known, named, described = [], [], [], []
     for e in report["entries"]:
@@ -67,40 +59,23 @@ def figures(report: dict) -> Iterator[tuple[str, tuple[float, float, float]]]:
         yield column, tuple(np.mean(several, axis=0))
 
 
-def run(name: str, seed: int, cases: Path, out: Path) -> None:
-    """One run, unless its report is there."""
-    folder = out / f"{list(ROWS).index(name)}-seed{seed}"
-    if (folder / "report" / "report.json").is_file():
-        return
-    command = [sys.executable, "-m", "dermis", "train", "make_synthetic", "--data.manifest", str(cases), *ROWS[name]]
-    command += ["--training.seed", str(seed), "--out", str(folder)]
-    started = time.monotonic()
-    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{name}, seed {seed}: {done.stderr[-2000:]}")
-    sys.stderr.write(f"{name}, seed {seed}: {time.monotonic() - started:.0f} s\n")
-
-
 def main(out: Annotated[Path, tyro.conf.arg(name="out")], /, seeds: int = 3, jobs: int = 2) -> None:
     """Run what is missing and print the table."""
     cases = out / "cases" / "cases.parquet"
     if not cases.is_file():
         make_evaluation_set("standard", cases.parent)
-    wanted = [(name, seed) for seed in range(seeds) for name in ROWS]
-    wanted.sort(key=lambda one: one[0].startswith("CoCa"))  # the slowest, by its softmax over the vocabulary, come last
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda one: run(*one, cases, out), wanted))
-    print("| |", " | ".join(COLUMNS), "|")
-    print("|---|" + "---|" * len(COLUMNS))
-    for place, name in enumerate(ROWS):
-        runs = [dict(figures(json.loads((out / f"{place}-seed{s}" / "report" / "report.json").read_text())))
-                for s in range(seeds)]  # fmt: skip
-        cells = []
-        for column in COLUMNS:
-            value, low, high = np.mean([r[column] for r in runs], axis=0)
-            each = [r[column][0] for r in runs]
-            cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}] ({min(each):.3f} to {max(each):.3f})")
-        print(f"| {name} |", " | ".join(cells), "|")
+    folder = {(name, seed): out / f"{i}-seed{seed}" for i, name in enumerate(ROWS) for seed in range(seeds)}
+    wanted = sorted(folder, key=lambda one: one[0].startswith("CoCa"))  # the slowest, by its softmax, come last
+    start = ["train", "make_synthetic", "--data.manifest", str(cases)]
+    run_all(jobs, [
+        (folder[name, seed], f"{name}, seed {seed}", [*start, *ROWS[name], "--training.seed", str(seed)])
+        for name, seed in wanted
+    ])  # fmt: skip
+
+    def of_run(name: str, seed: int) -> dict[str, Figure]:
+        return dict(figures(json.loads((folder[name, seed] / "report" / "report.json").read_text())))
+
+    print(table(list(ROWS), COLUMNS, seeds, of_run))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from dermis.cases.targets import labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything, world_size
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
+from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.evaluation.report import Report
 from dermis.experiment import Experiment, method_settings, seed_of, stages_of
 from dermis.language.narrate import Narrator
@@ -228,11 +229,24 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                     name=name,
                     training_texts=said,
                     embed=lambda m: embed_cases(method.model.eval(), m, cache=cache, progress=progress),
+                    cache=cache,
                     command=command,
                 )
 
         def watch(_: nn.Module) -> dict[str, float]:
-            quick = replace(experiment.evaluation, split="valid", n_boot=20, subgroups=[], pictures=0, synonyms=None)
+            protocols = [p for p in experiment.evaluation.protocols if p != "finetune"]  # a training of its own
+            if not protocols:
+                return {}
+            quick = replace(
+                experiment.evaluation,
+                protocols=protocols,
+                finetune=FineTuneConfig(),
+                split="valid",
+                n_boot=20,
+                subgroups=[],
+                pictures=0,
+                synonyms=None,
+            )
             found = evaluation(experiment.name, quick).entries
             return {f"{e.protocol}: {e.metric}": e.value for e in found if not (e.subgroup or e.class_name)}
 

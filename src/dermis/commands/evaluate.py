@@ -66,6 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         named = {
             "name": Path(asked.model).name,
             "embed": partial(embed_cases, model, cache=asked.cache, progress=progress),
+            "cache": asked.cache,
             "command": "dermis evaluate " + " ".join(arguments),
         }
         lines = one_manifest(asked, model, named) if asked.table is None else table(asked, model, named)

@@ -100,15 +100,17 @@ def compare(
     runs: Path | str = RUNS,
     name: str = "model",
     embed: Embed | None = None,
+    cache: Path | None = None,
     command: str = "",
 ) -> Comparison:
     """Measure ``model`` on those of ``sets`` (name -> a function that reads the manifest) that the table has.
 
     ``keep``: set -> list of its cases to score (``keep_listed``). ``runs``: folder for what a protocol fine-tunes; what
-    it holds is gone on from. A manifest without splits is taken for the test split if there is such a list or if it has
-    as many cases as were published. A set that cannot be measured (a class that the protocol does not know, no test
-    split) is reported with the reason and does not stop the others.
+    it holds is gone on from. ``embed``, ``cache``: as in ``evaluate``. A manifest without splits is taken for the test
+    split if there is such a list or if it has as many cases as were published. A set that cannot be measured (a class
+    that the protocol does not know, no test split) is reported with the reason and does not stop the others.
     """
+    shared: dict[str, Any] = {"name": name, "embed": embed, "cache": cache, "command": command}
     measured: dict[str, Report | str] = {}
     notes: list[str] = []
     for column in table.columns:
@@ -120,7 +122,7 @@ def compare(
                 data, column.protocol, concept_terms=concept_terms, seed=seed, n_boot=n_boot, runs=runs
             )
             manifest, config, said = _prepared(sets[data.name](), column, config, (keep or {}).get(data.name))
-            found = evaluate(model, manifest, config, name=name, dataset=data.title, embed=embed, command=command)
+            found = evaluate(model, manifest, config, dataset=data.title, **shared)
             notes += [f"{data.title}: {note}" for note in said]
             measured[run] = found
         except ValueError as error:

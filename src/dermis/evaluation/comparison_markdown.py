@@ -76,7 +76,10 @@ def remarks(found: Comparison) -> list[str]:
         if cell.entry is not None and cell.entry.notes and not cell.column.class_name:
             lines.append(f"{_of(found, cell.column)}, {cell.entry.metric}: {cell.entry.notes}.")
     lines += found.notes
-    lines += [f"{c.column.data.title} ({c.column.data.name}.parquet): {c.why}" for c in found.cells if c.entry is None]
+    for cell in found.cells:
+        if cell.entry is None:
+            what = cell.column.data.title if cell.why.startswith("missing: ") else _of(found, cell.column)
+            lines.append(f"{what} ({cell.column.data.name}.parquet): {cell.why}")
     return list(dict.fromkeys(lines))
 
 

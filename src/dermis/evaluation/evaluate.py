@@ -1,6 +1,8 @@
 """A model and a manifest in, a report out: protocols, metrics with intervals, subgroups, plots and examples."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dermis.cases.manifest import Manifest
@@ -26,6 +28,7 @@ def evaluate(
     dataset: str | None = None,
     training_texts: Iterable[str] | None = None,
     embed: Embed | None = None,
+    cache: Path | None = None,
     command: str = "",
 ) -> Report:
     """Run the protocols of ``config`` on one split.
@@ -33,12 +36,12 @@ def evaluate(
     ``model`` is a two-tower model (docs/design.md), or an image tower where no protocol needs texts. ``training_texts``
     are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the image tower's pooled
     vectors and which pictures are readable (default ``dermis.model.embed.embed_cases``; pass one with a cache to
-    save time). ``dataset`` defaults to the manifest's sources. Raises ValueError for diagnoses that are not among the
-    classes, missing splits and missing columns.
+    save time; ``cache`` is the folder of such a cache, for fine-tuning). ``dataset`` defaults to the manifest's
+    sources. Raises ValueError for diagnoses that are not among the classes, missing splits and missing columns.
     """
     config = config or EvaluationConfig()
     texts = None if training_texts is None else list(training_texts)
-    setting = Setting(model, manifest, config, embed or _embed_with(model), texts)
+    setting = Setting(model, manifest, config, embed or _embed_with(model), texts, cache)
     sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
     split = scored_cases(manifest, config.split)
     shared = {
@@ -131,10 +134,16 @@ def _derm7pt(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], lis
 
 def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
     from dermis.evaluation.finetune import finetune  # torch, which this room's import leaves out
+    from dermis.model.cache import tower_key
 
     config = setting.config.finetune
-    found = finetune(setting.model, setting.manifest, config, config.out, split=setting.config.split)
-    return _labelled(found, setting, shared)
+    folder = config.out / tower_key(setting.model)[:12]  # each model's own: another one is not gone on from
+    found = finetune(setting.model, setting.manifest, config, folder, split=setting.config.split, cache=setting.cache)
+    setting.bad_pictures += [case for case in found.bad if case not in setting.bad_pictures]
+    numbers, sections = _labelled(found, setting, shared)
+    kept = ", ".join(map(str, found.models))
+    about = " ".join([*(s.about for s in sections), *found.notes, f"Models: {kept}." if kept else ""]).strip()
+    return numbers, [replace(section, about=about) for section in sections]
 
 
 def _labelled(found: LabelPredictions, setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:

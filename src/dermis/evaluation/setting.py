@@ -5,6 +5,7 @@ Shapes: N cases, D tower width, E width of the space shared with texts.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class Setting:
     config: EvaluationConfig
     embed: Embed
     training_texts: list[str] | None
+    cache: Path | None = None
+    """folder of pooled vectors, for protocols that embed by themselves"""
     classes: list[str] = field(init=False)
     bad_pictures: list[str] = field(default_factory=list)
     _splits: dict[str, Cases] = field(default_factory=dict)
