@@ -15,6 +15,7 @@ from dermis.evaluation.checklist import (
     expected_score,
     hard_score,
     melanoma_probability,
+    read_checklist,
     score_deviation,
     score_distribution,
     suspicions,
@@ -215,3 +216,18 @@ def test_wrong_arguments_are_answered_with_a_sentence():
         checklist_metrics(*fitting[:3], melanoma_N + 1)
     with pytest.raises(ValueError, match="Did you mean 'nan'"):
         checklist_metrics(*fitting, undefined="nano")
+
+
+def test_the_checklist_of_one_case():
+    sure = {"pigment_network": 0.9, "blue_whitish_veil": 0.2, "vascular_structures": 0.6, "pigmentation": 0.1}
+    said = {f"finding.{c}": {"absent": 1 - sure.get(c, 0.0), kind: sure.get(c, 0.0)} for c, (kind, _) in POINTS.items()}
+    read = read_checklist(said | {"diagnosis": {"melanoma": 1.0}}, threshold=4)
+    assert (read.score, read.suspected, read.threshold) == (4, True, 4)
+    assert read.expected == pytest.approx(2 * 0.9 + 2 * 0.2 + 2 * 0.6 + 0.1)
+    assert read.deviation == pytest.approx((4 * (0.09 + 0.16 + 0.24) + 0.09) ** 0.5)
+    at_least_two = 0.9 * 0.2 * 0.6 + 0.9 * 0.2 * 0.4 + 0.9 * 0.8 * 0.6 + 0.1 * 0.2 * 0.6
+    assert read.suspicion == pytest.approx(at_least_two)
+    assert read.criteria["streaks"] == 0
+    assert read_checklist(said, rule="revised").score == 2
+    with pytest.raises(ValueError, match="missing: streaks"):
+        read_checklist({k: v for k, v in said.items() if k != "finding.streaks"})

@@ -1,18 +1,24 @@
 """Several labels a case, measured on synthetic cases whose labels are known: tables, flags, seeds, pairs."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from dermis.cases.manifest import Manifest
+from dermis.cases.seven_point import POINTS
 from dermis.cases.synthetic import latent_cases
 from dermis.cases.synthetic.make import split_of
 from dermis.cases.synthetic.tables import row
 from dermis.cases.targets import labels_of, targets_of
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
-from dermis.evaluation.label_predictions import LabelPredictions, measure_labels, table_lines
+from dermis.evaluation.label_metrics import measure_labels
+from dermis.evaluation.label_predictions import LabelPredictions
+from dermis.evaluation.label_tables import case_table, table_lines
 from dermis.evaluation.target_classes import TARGETS
 from dermis.towers.branches import Branches
 from tests.methods.test_sm3 import Pixels
@@ -23,8 +29,6 @@ SHARED = {"model": "m", "dataset": "d", "split": "test", "seed": 0, "command": "
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    import pandas as pd
-
     cases = latent_cases(cases=400, seed=12)
     table = pd.DataFrame([row(c, "x", "synthetic", split_of(c, (0.6, 0.1, 0.3))) for c in cases])
     return Manifest.build(table, ".")
@@ -167,3 +171,40 @@ def test_labels_are_those_the_model_was_taught(manifest):
     assert {e.protocol for e in found.entries if e.metric == "AUC"} == {"derm7pt, linear probes"}
     with pytest.raises(ValueError, match="needs a model that was taught labels"):
         evaluate(model(), manifest, config(protocols=["labels"]), embed=embed)
+
+
+def test_the_second_stage_sees_the_table(manifest):
+    """A model that guesses, and a table that knows: the machines are worth something, and the share says so."""
+    knows = manifest.table["diagnosis"].where(manifest.table["diagnosis"].isin(["melanoma", "psoriasis"]), "other")
+    told = Manifest.build(manifest.table.assign(**{"lesion.told": knows}), ".")
+    guesses = model(labels={"classes": targets_of(manifest, ["diagnosis"]), "relation": "no_proj"})
+    found = evaluate(guesses, told, config(protocols=["labels", "second_stage"]), embed=embed)
+    by_protocol = {e.protocol: e.value for e in found.entries if e.metric == "balanced accuracy" and not e.class_name}
+    assert by_protocol["second stage with metadata"] > by_protocol["own predictions of labels"] + 0.02
+    (about,) = [s.about for s in found.sections if s.protocol == "second stage with metadata"]
+    assert "the model's share of the result" in about
+    halves = [int(n) for n in re.findall(r"(\d+) valid cases|on the other (\d+)", about) for n in n if n]
+    assert sum(halves) == (manifest.table["split"] == "valid").sum()
+    with pytest.raises(ValueError, match=r"unknown category 'lesion\.tol'"):
+        evaluate(guesses, told, config(protocols=["second_stage"], metadata=["lesion.tol"]), embed=embed)
+
+
+def test_the_table_of_cases_says_truth_probabilities_and_the_checklist(manifest, tmp_path):
+    predictions = never(manifest, seeds=2)
+    table = case_table(predictions, threshold=2)
+    mean = predictions.scores["finding.streaks"].mean(axis=0)
+    assert table["finding.streaks: absent"].tolist() == mean[:, 0].tolist()
+    assert set(table["finding.streaks: said"]) == {"absent"}
+    assert table["finding.streaks"].fillna("").tolist() == manifest.table["finding.streaks"].fillna("").tolist()
+    assert not table["melanoma suspected"].any()
+    row = table.iloc[5]
+    sure = {c: row[f"finding.{c}: {kind}"] for c, (kind, _) in POINTS.items()}
+    assert row["expected score"] == pytest.approx(sum(sure[c] * points for c, (_, points) in POINTS.items()))
+    variance = sum(points**2 * sure[c] * (1 - sure[c]) for c, (_, points) in POINTS.items())
+    assert row["deviation of the score"] == pytest.approx(variance**0.5)
+    assert 0 < row["probability of a score from 2"] < 1
+
+    found = evaluate(model(), manifest, config(), embed=embed)
+    found.write(tmp_path)
+    written = pd.read_csv(tmp_path / "model-derm7pt-linear-probes.csv")
+    assert written["case_id"].tolist() == manifest.split("test").table["case_id"].tolist()

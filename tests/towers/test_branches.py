@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import dermis
 from dermis.cases.synthetic import make_cases
 from dermis.model import load, save
 from dermis.model.embed import embed_cases, embed_pictures
@@ -142,3 +143,19 @@ def test_frozen_towers_stay_in_evaluation_mode():
     model.train()
     assert not model.picture_towers["image"].training
     assert model.picture_towers["dermoscopy"].training
+
+
+def test_one_case_is_asked_with_its_two_pictures(tmp_path):
+    manifest = make_cases(tmp_path, cases=2, size=32, seed=4)
+    model = small()
+    model.add("labels", classes=CLASSES, relation="no_proj")
+    paths = {name: tmp_path / manifest.table[name][1] for name in model.pictures}
+    said = dermis.predict_labels(model, **paths)
+    vector_ND, _ = embed_cases(model, manifest)
+    expected = model.eval().predict(torch.from_numpy(vector_ND[1:]))
+    for label, classes in CLASSES.items():
+        assert list(said[label].values()) == sorted(said[label].values(), reverse=True)
+        own = dict(zip(classes, expected[label][0].tolist(), strict=True))
+        assert said[label] == pytest.approx(own, abs=1e-5)
+    with pytest.raises(ValueError, match="looks at dermoscopy and image; given: image"):
+        dermis.predict_labels(model, image=paths["image"])

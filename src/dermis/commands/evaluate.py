@@ -103,7 +103,7 @@ def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str
     from dermis.cases.manifest import Manifest
     from dermis.evaluation.evaluate import evaluate
     from dermis.evaluation.keep_list import keep_listed
-    from dermis.evaluation.label_predictions import table_lines
+    from dermis.evaluation.label_tables import table_lines
 
     assert asked.manifest is not None
     manifest, notes = Manifest.read(asked.manifest, asked.root).showing(asked.picture), []

@@ -10,6 +10,7 @@ vectors (bootstrap draws), C classes of a criterion, K cases whose truth is know
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -88,6 +89,51 @@ def melanoma_probability(distribution_NS: np.ndarray, threshold: int) -> np.ndar
     """
     _checked_threshold(threshold, distribution_NS.shape[1] - 1)
     return np.clip(distribution_NS[:, threshold:].sum(axis=1), 0, 1)
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """The seven-point checklist of one lesion, from a classifier's probabilities."""
+
+    criteria: dict[str, float]
+    """criterion -> probability of its suspicious class"""
+    score: int
+    """points of the classes that are the likeliest"""
+    expected: float
+    """mean of the score's distribution, points"""
+    deviation: float
+    """standard deviation of the score's distribution, points"""
+    suspicion: float
+    """probability that the score reaches the threshold; not the probability of melanoma"""
+    suspected: bool
+    """does ``score`` reach the threshold?"""
+    threshold: int
+
+
+def read_checklist(
+    probabilities: Mapping[str, Mapping[str, float]], rule: str = "weighted", threshold: int | None = None
+) -> Checklist:
+    """The checklist of one case, from label -> class -> probability (``dermis.predict_labels``; ``finding.`` may
+    stand before the criterion, other labels are ignored).
+
+    Raises ValueError as ``suspicions``, and for an unknown rule or a threshold that suspects every lesion or none.
+    """
+    bare = {name.removeprefix("finding."): said for name, said in probabilities.items()}
+    given = {name: said for name, said in bare.items() if name in POINTS}
+    score = {name: np.array([list(said.values())]) for name, said in given.items()}
+    sure_17, said_17 = suspicions(score, {name: list(said) for name, said in given.items()})
+    distribution_1S = score_distribution(sure_17, rule)
+    threshold = rule_of(rule).threshold if threshold is None else threshold
+    points = int(hard_score(said_17, rule)[0])
+    return Checklist(
+        criteria=dict(zip(POINTS, sure_17[0].tolist(), strict=True)),
+        score=points,
+        expected=float(expected_score(distribution_1S)[0]),
+        deviation=float(score_deviation(distribution_1S)[0]),
+        suspicion=float(melanoma_probability(distribution_1S, threshold)[0]),
+        suspected=points >= threshold,
+        threshold=threshold,
+    )
 
 
 def checklist_metrics(

@@ -17,6 +17,7 @@ PROTOCOLS = {
     "panderm": "the linear probe of PanDerm and Derm1M: their solver, on fractions of the training split",
     "few_shot": "logistic regression on k training cases per class, over several draws",
     "labels": "the labels that the model was taught, as it predicts them itself",
+    "second_stage": "the same mixed with support vector machines that also see the table (FusionM4Net)",
     "derm7pt": "seven-point checklist and diagnosis as SM3's Table I: own predictions, or probes on the features",
     "finetune": "fine-tuning on the training split, scored on the split; settings in `finetune`",
     "pairs": "does a lesion's dermoscopy find its photograph? SM3's Table III, on each split",
@@ -25,7 +26,7 @@ PROTOCOLS = {
 LEARNING = ("knn", "linear_probe", "panderm", "few_shot")
 """protocols that learn the diagnosis from the split `train`"""
 CLASSIFYING = ("prompts", "make", *LEARNING)
-LABELLING = ("labels", "derm7pt", "finetune")
+LABELLING = ("labels", "second_stage", "derm7pt", "finetune")
 """protocols about several labels a case"""
 USED_BY = {
     "classes": CLASSIFYING,
@@ -50,6 +51,7 @@ USED_BY = {
     "fractions": ("panderm",),
     "checklist_rule": LABELLING,
     "checklist_threshold": LABELLING,
+    "metadata": ("second_stage",),
     "finetune": ("finetune",),
 }
 """setting -> the protocols that look at it; the others are about every protocol or about the report"""
@@ -107,6 +109,8 @@ class EvaluationConfig:
     """how the seven-point checklist counts: "weighted" (major criteria 2, minor 1) or "revised" (1 each)"""
     checklist_threshold: int | None = None
     """score from which melanoma is suspected; none: 3 weighted, 1 revised"""
+    metadata: list[str] | None = None
+    """categories lesion.NAME and patient.NAME that `second_stage` sees; none: all"""
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """settings of `finetune`"""
     subgroups: list[str] = field(default_factory=lambda: ["skin_tone", "patient.sex", "patient.age", "source"])

@@ -10,7 +10,14 @@ from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.concept_annotation import concept_metrics, single_class
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.examples import examples
-from dermis.evaluation.label_predictions import LabelPredictions, derm7pt_predictions, measure_labels, own_predictions
+from dermis.evaluation.label_metrics import measure_labels
+from dermis.evaluation.label_predictions import (
+    LabelPredictions,
+    derm7pt_predictions,
+    own_predictions,
+    second_stage_predictions,
+)
+from dermis.evaluation.label_tables import case_table
 from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import confusion_matrix
 from dermis.evaluation.pairs import matched
@@ -56,8 +63,9 @@ def evaluate(
     own_way = {
         "retrieval": _retrieval,
         "concepts": _concepts,
-        "labels": _own,
-        "derm7pt": _derm7pt,
+        "labels": lambda setting, shared: _labelled(own_predictions(setting), setting, shared),
+        "second_stage": lambda setting, shared: _labelled(second_stage_predictions(setting), setting, shared),
+        "derm7pt": lambda setting, shared: _labelled(derm7pt_predictions(setting), setting, shared),
         "finetune": _finetuned,
         "pairs": matched,
     }
@@ -124,14 +132,6 @@ def _concepts(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], li
     return result, [Section(shared["model"], "concept annotation", found.about)]
 
 
-def _own(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
-    return _labelled(own_predictions(setting), setting, shared)
-
-
-def _derm7pt(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
-    return _labelled(derm7pt_predictions(setting), setting, shared)
-
-
 def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
     from dermis.evaluation.finetune import finetune  # torch, which this room's import leaves out
     from dermis.model.cache import tower_key
@@ -147,8 +147,10 @@ def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
 
 
 def _labelled(found: LabelPredictions, setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
-    numbers = list(measure_labels(found, setting.config, shared))
-    return numbers, [Section(shared["model"], found.protocol, found.about)]
+    config = setting.config
+    numbers = list(measure_labels(found, config, shared))
+    table = case_table(found, config.checklist_rule, config.checklist_threshold)
+    return numbers, [Section(shared["model"], found.protocol, found.about, table=table)]
 
 
 def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictures: int, seed: int) -> Section:

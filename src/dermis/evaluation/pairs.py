@@ -10,7 +10,7 @@ import numpy as np
 
 from dermis.cases.columns import SPLITS
 from dermis.evaluation.bootstrap import intervals
-from dermis.evaluation.pair_matching import by_chance, match_pairs, pair_metrics
+from dermis.evaluation.pair_matching import AT, by_chance, match_pairs, pair_metrics
 from dermis.evaluation.report import Entry, Section, entries
 from dermis.evaluation.setting import Setting
 
@@ -26,9 +26,10 @@ def matched(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list
     for split in splits or [config.split]:
         cases = setting.cases(split)
         groups = cases.manifest.groups()
-        chance = by_chance(len(groups))
+        at = tuple(k for k in AT if k <= len(groups))
+        chance = by_chance(len(groups), at)
         for space, vectors in _spaces(setting.model, cases.trunk).items():
-            for direction, ranks in match_pairs(*(vectors[name] for name in PAIR)).items():
+            for direction, ranks in match_pairs(*(vectors[name] for name in PAIR), at=at).items():
                 protocol = f"pair matching, {direction}, {space}"
                 numbers = intervals(
                     lambda w, ranks=ranks: pair_metrics(ranks, w), groups, n_boot=config.n_boot, seed=config.seed

@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dermis.evaluation.bootstrap import Interval
 
@@ -71,6 +73,8 @@ class Section:
     examples: list[Example] = field(default_factory=list)
     scores: np.ndarray | None = field(default=None, repr=False, compare=False)
     labels: np.ndarray | None = field(default=None, repr=False, compare=False)
+    table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    """what was said of each case; it becomes a CSV file beside the report"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,10 @@ class Report:
         )
 
     def write(self, folder: Path | str) -> Path:
-        """Write report.json, report.md and report.html (self-contained) into ``folder``; returns the HTML's path."""
+        """Write report.json, report.md and report.html (self-contained) into ``folder``; returns the HTML's path.
+
+        The tables of cases that sections have lie beside them, named after model and protocol.
+        """
         from dermis.evaluation.report_html import html
         from dermis.evaluation.report_markdown import markdown
 
@@ -128,6 +135,10 @@ class Report:
         (folder / "report.json").write_text(self.json(), encoding="utf-8")
         (folder / "report.md").write_text(markdown(self), encoding="utf-8")
         (folder / "report.html").write_text(html(self), encoding="utf-8")
+        for section in self.sections:
+            if section.table is not None:
+                name = re.sub(r"\W+", "-", f"{section.model}-{section.protocol}").strip("-")
+                section.table.to_csv(folder / f"{name}.csv", index=False)
         return folder / "report.html"
 
     def json(self) -> str:

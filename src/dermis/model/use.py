@@ -1,4 +1,4 @@
-"""One picture, a few lines: encode pictures and texts, and say which of some names fits a picture best."""
+"""One case, a few lines: encode pictures and texts, say which of some names fits a picture, or a case's labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dermis.model.look import evaluating, evaluation_view
 from dermis.pictures.store import read_bytes
+from dermis.towers.branches import Branches
 from dermis.towers.two_tower import TwoTower
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
@@ -82,3 +83,20 @@ def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: 
     cosine_C = (encode_pictures(model, [picture]) @ text_CE.T)[0]
     odds_C = torch.softmax(torch.from_numpy(cosine_C).double() * model.logit_scale.exp().item(), dim=0).tolist()
     return dict(sorted(zip(names, odds_C, strict=True), key=lambda pair: -pair[1]))
+
+
+def predict_labels(model: Branches, **pictures: Picture) -> dict[str, dict[str, float]]:
+    """What a model that was taught labels says of one case: label -> its classes' probabilities, the likeliest first.
+
+    ``pictures``: one for each column that the model looks at, as in ``predict_labels(model, image="photo.jpg",
+    dermoscopy="dermoscopy.jpg")``. Raises ValueError for a picture too few or too many, and for a model that was taught
+    no labels. ``dermis.read_checklist`` makes the seven-point score of it.
+    """
+    if set(pictures) != set(model.pictures):
+        raise ValueError(f"this model looks at {' and '.join(model.pictures)}; given: {', '.join(pictures) or 'none'}.")
+    device = next(model.parameters()).device
+    with evaluating(model), torch.inference_mode():
+        views = {name: view_of(picture, model.picture_towers[name])[None] for name, picture in pictures.items()}
+        said = model.predict(model.encode_case({name: view.to(device) for name, view in views.items()}))
+    by_class = {k: dict(zip(model.predicting.classes[k], p.squeeze(0).tolist(), strict=True)) for k, p in said.items()}
+    return {k: dict(sorted(p.items(), key=lambda pair: -pair[1])) for k, p in by_class.items()}
