@@ -1,10 +1,12 @@
 """Branches and what is built on them: heads as loops, parts that a saved model knows again, weights to start from."""
 
+import numpy as np
 import pytest
 import torch
 
 import dermis
 from dermis.cases.synthetic import make_cases
+from dermis.cli import main
 from dermis.model import load, save
 from dermis.model.embed import embed_cases, embed_pictures
 from dermis.towers.branches import Branches
@@ -159,3 +161,16 @@ def test_one_case_is_asked_with_its_two_pictures(tmp_path):
         assert said[label] == pytest.approx(own, abs=1e-5)
     with pytest.raises(ValueError, match="looks at dermoscopy and image; given: image"):
         dermis.predict_labels(model, image=paths["image"])
+
+
+def test_embeddings_of_pairs_from_the_command_line(tmp_path):
+    manifest = make_cases(tmp_path, cases=3, size=32, seed=4)
+    folder = save(tmp_path / "model", small())
+    arguments = ["embed", str(folder), str(tmp_path / "cases.parquet"), "--out", str(tmp_path / "e.npz")]
+    for more, status in ((["--stage", "trunk"], 0), ([], 2), (["--stage", "trunk", "--column", "dermoscopy"], 2)):
+        with pytest.raises(SystemExit) as end:
+            main([*arguments, *more])
+        assert end.value.code == status
+    with np.load(tmp_path / "e.npz") as stored:
+        vector_ND, _ = embed_cases(load(folder), manifest)
+        np.testing.assert_allclose(stored["embedding"], vector_ND, atol=1e-5)

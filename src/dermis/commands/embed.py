@@ -26,18 +26,19 @@ def embed(
         out: the file to write
         root: image root, if not the one the manifest records
         stage: `projected` lies in the space shared with texts; `trunk` is the image tower's own vector, for probes
-        column: the picture column
+        column: the picture column; a model of two pictures looks at both, side by side
     """
     import numpy as np
 
     from dermis.cases.manifest import Manifest
     from dermis.model import load
-    from dermis.model.embed import embed_pictures
+    from dermis.model.embed import embed_cases
     from dermis.progress import counting
 
     cases = Manifest.read(manifest, root)
     with counting("embedding pictures") as progress:
-        embedding_ND, ok_N = embed_pictures(load(model), cases, column=column, stage=stage, progress=progress)
+        chosen = {} if column == "image" else {"column": column}  # a model of pairs knows its columns
+        embedding_ND, ok_N = embed_cases(load(model), cases, stage=stage, progress=progress, **chosen)
     ids = cases.table["case_id"].to_numpy(dtype=str)
     np.savez(out, case_id=ids[ok_N], embedding=embedding_ND[ok_N])
     for case in ids[~ok_N]:

@@ -98,6 +98,8 @@ def embed_cases(model: nn.Module, manifest: Manifest, **settings: Any) -> tuple[
     """
     if not isinstance(model, Branches):
         return embed_pictures(model, manifest, **settings)
+    if "column" in settings:
+        raise ValueError(f"this model looks at {' and '.join(model.pictures)}; leave the column out.")
     towers = model.picture_towers.items()
     found = [embed_pictures(tower, manifest, column=column, **settings) for column, tower in towers]
     ok_N = np.logical_and.reduce([ok for _, ok in found])
