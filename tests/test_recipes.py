@@ -113,6 +113,25 @@ def test_the_small_commands(cases, tmp_path, capsys):
     assert "torch" in said
 
 
+def test_a_protocol_by_its_short_flag_with_its_own_settings(cases, tmp_path, capsys):
+    command = ["train", "simclr", "--smoke", "--out", str(tmp_path / "run"), "--data.manifest", str(cases)]
+    assert status_of([*command, "--data.cache", str(tmp_path / "cache")]) == 0
+    command = ["evaluate", str(tmp_path / "run" / "model"), str(cases), "--out", str(tmp_path / "report")]
+    command += ["--cache", str(tmp_path / "cache"), "--protocol", "finetune", "--evaluation.n-boot", "20"]
+    command += [
+        "--evaluation.finetune.out",
+        str(tmp_path / "tuned"),
+        "--evaluation.finetune.freeze",
+        "picture_towers.*",
+    ]
+    command += ["--evaluation.finetune.augmentation", "none", "--evaluation.finetune.targets", "diagnosis"]
+    command += ["--evaluation.finetune.training.epochs", "2", "--evaluation.finetune.training.batch-size", "16"]
+    command += ["--evaluation.finetune.training.workers", "0"]
+    assert status_of(command) == 0
+    assert "fine-tuning: macro AUROC" in capsys.readouterr().out
+    assert [type(load(folder)).__name__ for folder in tmp_path.glob("tuned/*/seed-0/model")] == ["Branches"]
+
+
 @pytest.mark.data
 def test_smoke_on_ham10000(shared_data, shared_weights, tmp_path):
     """A tenth of the pictures would need minutes to embed, so only that the recipe reads what it names."""

@@ -125,12 +125,19 @@ def test_several_seeds_are_averaged(manifest):
         expected = np.mean([a[e.metric, e.class_name] for a in apart])
         assert np.isnan(e.value) == np.isnan(expected)
         assert np.isnan(e.value) or e.value == pytest.approx(expected)
+    first = LabelPredictions("p", "", manifest, together.classes, {k: v[:1] for k, v in together.scores.items()})
+    ends = [next((e.low, e.high) for e in measure_labels(p, config(), SHARED) if (e.metric, e.class_name) == ("AUC", ""))
+            for p in (first, together)]  # fmt: skip
+    assert ends[0] != ends[1]  # seeds are drawn too
 
 
 def test_the_revised_rule_and_a_threshold_reach_the_checklist(manifest):
     chosen = config(checklist_rule="revised", checklist_threshold=2)
     found = [e for e in measure_labels(never(manifest), chosen, SHARED) if "checklist" in e.protocol]
     assert {e.protocol for e in found} == {"p, seven-point checklist (revised)"}
+    weighted = [e for e in measure_labels(never(manifest), config(), SHARED) if "checklist" in e.protocol]
+    error, other = (next(e.value for e in es if e.metric == "seven-point score error") for es in (found, weighted))
+    assert error < other  # points of 1 instead of 1 and 2
     with pytest.raises(ValueError, match="checklist_threshold is 1 to 7"):
         config(checklist_rule="revised", checklist_threshold=8)
     with pytest.raises(ValueError, match="Did you mean 'revised'"):

@@ -103,6 +103,9 @@ def test_the_classifier_s_loss_counts_the_labels_that_are_known(relation):
     torch.testing.assert_close(page(batch)["loss"], torch.stack(terms).mean())
     nobody = batch | {"label_BL": torch.where(torch.arange(2) == 1, -1, LABELS)}
     torch.testing.assert_close(page(nobody)["loss"], terms[0] / 2)
+    once = torch.where(torch.arange(6)[:, None] == 0, LABELS, -1)
+    alone = [-F.log_softmax(rows[0], 0)[LABELS[0, k]] for k, rows in enumerate(logits)]
+    torch.testing.assert_close(page(batch | {"label_BL": once})["loss"], torch.stack(alone).mean())
     predicted = page.eval().model.predict(torch.randn(4, 12).double())
     assert {name: p.shape for name, p in predicted.items()} == {"diagnosis": (4, 3), "finding.x": (4, 2)}
     assert all(torch.allclose(p.sum(1), torch.ones(4).double()) for p in predicted.values())

@@ -19,6 +19,8 @@ OF_TABLES = ("seed", "n_boot")
 class Evaluate:
     """Run evaluation protocols on a trained model and write report.html, report.md and report.json.
 
+    --protocol NAME … is short for --evaluation.protocols NAME … (`dermis list protocols`).
+
     With --table: measure the model as a published table does, on every data set of the table that is there, and print
     its numbers beside the published ones (table.md, table.json and a report for each set).
     """
@@ -31,8 +33,6 @@ class Evaluate:
     """image root, if not the one the manifest records"""
     picture: Literal["image", "dermoscopy"] = "image"
     """the manifest's column that is the case's picture; not with --table"""
-    protocol: list[str] | None = None
-    """short for --evaluation.protocols"""
     table: str | None = None
     """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot,
     dermfm-10-percent-probe, sm3-1, sm3-2 or sm3-3"""
@@ -52,9 +52,8 @@ class Evaluate:
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis evaluate`"""
-    asked = tyro.cli(Evaluate, args=list(arguments), prog="dermis evaluate")
-    if asked.protocol is not None:
-        asked.evaluation = replace(asked.evaluation, protocols=asked.protocol)
+    written_out = ["--evaluation.protocols" if a == "--protocol" else a for a in arguments]
+    asked = tyro.cli(Evaluate, args=written_out, prog="dermis evaluate")
     check(asked)
 
     from dermis.model import load
