@@ -31,9 +31,8 @@ from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
 from dermis.cases.targets import labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything, world_size
-from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.config import USED_BY, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
-from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.evaluation.report import Report
 from dermis.experiment import Experiment, method_settings, seed_of, stages_of
 from dermis.language.narrate import Narrator
@@ -214,6 +213,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         experiment = with_targets(experiment, manifest)
         method = build_method(experiment)
         cases, texts, notes = training_cases(manifest, experiment.data, seed, getattr(method, "texts", ()))
+        manifest.require(method.model.picture_towers, f"method {experiment.method.name!r} with these towers")
         cases, more = with_pictures(cases, list(method.model.picture_towers))
         notes += more
         start(experiment, folder, command)
@@ -234,13 +234,18 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                 )
 
         def watch(_: nn.Module) -> dict[str, float]:
-            protocols = [p for p in experiment.evaluation.protocols if p != "finetune"]  # a training of its own
+            # finetune is a training of its own, and second_stage learns from valid
+            protocols = [p for p in experiment.evaluation.protocols if p not in ("finetune", "second_stage")]
             if not protocols:
                 return {}
             quick = replace(
                 experiment.evaluation,
                 protocols=protocols,
-                finetune=FineTuneConfig(),
+                **{
+                    name: getattr(EvaluationConfig(), name)
+                    for name, users in USED_BY.items()
+                    if not set(users) & set(protocols)
+                },
                 split="valid",
                 n_boot=20,
                 subgroups=[],
@@ -248,7 +253,8 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                 synonyms=None,
             )
             found = evaluation(experiment.name, quick).entries
-            return {f"{e.protocol}: {e.metric}": e.value for e in found if not (e.subgroup or e.class_name)}
+            overall = [e for e in found if e.split == "valid" and not (e.subgroup or e.class_name)]
+            return {f"{e.protocol}: {e.metric}": e.value for e in overall}
 
         report = None
         for stage, loop in stages.items():

@@ -66,7 +66,7 @@ def test_probes_on_frozen_features_print_the_table(manifest):
     each = [e.value for e in found.entries if e.metric == "AUC" and e.class_name]
     assert len(each) == 8
     assert overall["AUC"].value == pytest.approx(np.nanmean(each))
-    checklist = {e.metric for e in found.entries if e.protocol.endswith("seven-point checklist (weighted)")}
+    checklist = {e.metric for e in found.entries if e.protocol.endswith("seven-point checklist (weighted, from 3)")}
     assert {"melanoma sensitivity", "seven-point score error"} <= checklist
     lines = table_lines(found.entries, "model")
     assert lines[0] == "model, derm7pt, linear probes"
@@ -126,15 +126,15 @@ def test_several_seeds_are_averaged(manifest):
         assert np.isnan(e.value) == np.isnan(expected)
         assert np.isnan(e.value) or e.value == pytest.approx(expected)
     first = LabelPredictions("p", "", manifest, together.classes, {k: v[:1] for k, v in together.scores.items()})
-    ends = [next((e.low, e.high) for e in measure_labels(p, config(), SHARED) if (e.metric, e.class_name) == ("AUC", ""))
-            for p in (first, together)]  # fmt: skip
+    found = [measure_labels(p, config(), SHARED) for p in (first, together)]
+    ends = [next((e.low, e.high) for e in of if (e.metric, e.class_name) == ("AUC", "")) for of in found]
     assert ends[0] != ends[1]  # seeds are drawn too
 
 
 def test_the_revised_rule_and_a_threshold_reach_the_checklist(manifest):
     chosen = config(checklist_rule="revised", checklist_threshold=2)
     found = [e for e in measure_labels(never(manifest), chosen, SHARED) if "checklist" in e.protocol]
-    assert {e.protocol for e in found} == {"p, seven-point checklist (revised)"}
+    assert {e.protocol for e in found} == {"p, seven-point checklist (revised, from 2)"}
     weighted = [e for e in measure_labels(never(manifest), config(), SHARED) if "checklist" in e.protocol]
     error, other = (next(e.value for e in es if e.metric == "seven-point score error") for es in (found, weighted))
     assert error < other  # points of 1 instead of 1 and 2

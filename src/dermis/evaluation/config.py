@@ -139,7 +139,10 @@ class EvaluationConfig:
         rule = rule_of(self.checklist_rule)
         if self.checklist_threshold is not None and not 1 <= self.checklist_threshold <= rule.highest:
             raise ValueError(f"checklist_threshold is 1 to {rule.highest}, not {self.checklist_threshold}.")
-        if self.split == "all" and (learning := [p for p in self.protocols if p in LEARNING]):
+        if self.split != "test" and "second_stage" in self.protocols:
+            raise ValueError(f"second_stage learns from `valid`, so it is scored on split `test`, not {self.split!r}.")
+        learners = (*LEARNING, "derm7pt")
+        if self.split == "all" and (learning := [p for p in self.protocols if p in learners]):
             raise ValueError(f"{learning[0]} learns from the split `train`, so it cannot be scored on split `all`.")
         if self.undefined not in ("nan", "zero"):
             raise unknown("handling of undefined metrics", self.undefined, ("nan", "zero"))

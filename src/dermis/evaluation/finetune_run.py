@@ -71,7 +71,7 @@ def fit(task: Task, part: Round, seed: int, folder: Path) -> Fitted:
     refuse_undecidable(task.label_NL[part.choose], f"the {len(part.choose)} cases that choose it")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        method = Trainable(copy.deepcopy(task.start), config, task.targets)
+        method = Trainable(copy.deepcopy(task.start), config, task.targets).to(device)
         fixed, (learn, weights) = not method.towers_learn, method.counts
         batches = batches_of(method, features, rows, task.label_NL, config, seed)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dermis.cases.seven_point import POINTS
+from dermis.cases.seven_point import POINTS, rule_of
 from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.bootstrap import Interval, replicates, summarise
 from dermis.evaluation.checklist import checklist_metrics, suspicions, true_score
@@ -64,7 +64,8 @@ def measure_labels(found: LabelPredictions, config: EvaluationConfig, shared: di
                 rule=config.checklist_rule, threshold=config.checklist_threshold, undefined=config.undefined,
             )  # fmt: skip
 
-        protocol = f"{found.protocol}, seven-point checklist ({config.checklist_rule})"
+        threshold = config.checklist_threshold or rule_of(config.checklist_rule).threshold
+        protocol = f"{found.protocol}, seven-point checklist ({config.checklist_rule}, from {threshold})"
         yield from entries(over(checklist), protocol=protocol, **size, **shared)
 
 

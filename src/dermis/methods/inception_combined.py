@@ -12,13 +12,13 @@ each of the L labels, the diagnosis and the seven criteria, so that each combina
     L = (L_d + L_c + L_dc) / 3                                                                        (3)
 
 Batches are balanced by label (`data.balance`, ``dermis.batch.balanced``): one case drawn for each of the 24 classes of
-Derm7pt's eight labels. Predictions come from z_dc. A case that lacks an input is classified by the heads of the
-combination that it has, which is what the heads are for: robust to missing data at inference time.
+Derm7pt's eight labels. Predictions come from z_dc. In the paper a case that lacks an input is classified by the heads
+of the combination that it has.
 
 Differs from the paper, of which there is no code to compare with:
   1. Metadata are no input: the combinations of a picture or both with metadata, and their heads, are left out.
   2. Both means, over labels and over combinations, are ours; a sum is the same up to the learning rate.
-  3. Predictions come from z_dc only, and training needs both pictures of a case.
+  3. Predictions come from z_dc only: training and prediction need both pictures of a case.
   4. The balance is that of the batches alone; the loss does not weigh classes.
   5. Labels may be unknown: a case counts for the labels that it has.
   6. Pictures have InceptionV3's own 299 pixels in our recipe.

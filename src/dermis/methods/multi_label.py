@@ -8,8 +8,9 @@ Release  Dylan-H-Wang/skin-sm3 at 255038f, src/models/baseline.py (``relation: n
     L = mean_k CE(h_k, y_k)                                                                          (1)
 
 It is what pre-trained models are fine-tuned with, the seven-point checklist as eight labels or a diagnosis as one.
-Heads of a pre-training with the same labels and relation (SM3's second stage) are gone on from; which of its clusters
-becomes which class is then an accident, so ``new_heads`` draws the last layers afresh.
+Heads of a model that is given with some of the same relation (SM3's second stage, in fine-tuning; the recipe's
+``model.weights`` brings towers only) are gone on from; which of its clusters becomes which class is then an accident,
+so ``new_heads`` draws the last layers afresh.
 
 Differs from the release:
   1. Labels may be unknown: a case counts for the labels that it has.

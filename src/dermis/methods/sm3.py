@@ -28,7 +28,8 @@ Differs from the release (``as_released`` computes the release's):
   4. (6) is the sum over labels; released: the mean.
   5. The first memory is filled in evaluation mode; released: in training mode, with dropout, which also moves the
      frozen towers' batch statistics once.
-  6. Both: the memory e that is clustered holds what training saw in the epoch before. k-means is the release's
+  6. Both: the memory e that is clustered holds what training saw last, for most cases in the epoch before (cases that
+     fill no whole batch wait). k-means is the release's
      (``losses.kmeans``, metric "dot"), on at most ``sample`` cases; ``metric: euclid`` is Lloyd's.
   7. Each view passes through its tower by itself and through g together with the other, so batch statistics are those
      of the release on one device; on several they are each rank's own (released: synchronised).
@@ -257,5 +258,6 @@ class SM3(nn.Module):
             init = gather_rows(torch.randperm(len(points_MW), device=points_MW.device)[:count])[:count]  # rank 0's
             found_M, centroid_KW = kmeans(points_MW, count, init_indices=init, metric=self.config.metric,
                                           sample=self.config.sample, generator=draws)  # fmt: skip
-            self.cluster_NL[known_M, k] = found_M
-            head.get_parameter("weight").copy_(centroid_KW)
+            # rank 0's: sums on a GPU come in any order, and all ranks must mean the same clusters
+            self.cluster_NL[known_M, k] = gather_rows(found_M)[: len(found_M)]
+            head.get_parameter("weight").copy_(gather_rows(centroid_KW)[:count])
