@@ -35,6 +35,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/make.py
+	$(BIN)/python benchmarks/sm3.py
 
 clean:
 	rm -rf .venv runs demo
