@@ -113,6 +113,16 @@ def test_what_is_never_predicted_is_flagged_or_counted_as_zero(manifest):
     assert "undefined" in table_lines(list(measure_labels(never(manifest), config(), SHARED)), "m")[6]
 
 
+def test_n_counts_the_cases_whose_label_is_known(manifest):
+    table = manifest.table.copy()
+    table.loc[10:, "finding.streaks"] = None
+    some = Manifest.build(table, ".")
+    found = {e.class_name: e for e in measure_labels(never(some), config(), SHARED) if e.metric == "balanced accuracy"}
+    assert found["finding.streaks"].n == some.table["finding.streaks"].notna().sum() <= 10
+    assert found["diagnosis"].n == some.table["diagnosis"].notna().sum()
+    assert found[""].n == len(some)
+
+
 def test_several_seeds_are_averaged(manifest):
     together = never(manifest, seeds=3)
     apart = []

@@ -56,11 +56,13 @@ def run(arguments: Sequence[str]) -> int:
     asked = tyro.cli(Evaluate, args=written_out, prog="dermis evaluate")
     check(asked)
 
+    import torch
+
     from dermis.model import load
     from dermis.model.embed import embed_cases
     from dermis.progress import counting
 
-    model = load(asked.model)
+    model = load(asked.model, "cuda" if torch.cuda.is_available() else "cpu")
     with counting("embedding pictures") as progress:
         named = {
             "name": Path(asked.model).name,

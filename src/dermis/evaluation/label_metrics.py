@@ -37,21 +37,28 @@ def measure_labels(found: LabelPredictions, config: EvaluationConfig, shared: di
     checklist's. Several seeds give means over seeds, and intervals over seeds and patients.
     """
     groups, label = found.cases.groups(), found.labels
-    size = {"n": len(groups), "patients": groups.nunique()}
+    known = {name: label_N != UNKNOWN for name, label_N in label.items()}
+    any_known_N = np.logical_or.reduce(list(known.values()))
+    size = {"n": int(any_known_N.sum()), "patients": groups[any_known_N].nunique()}
+    columns = {t.name: t.column for t in TARGETS}
+    sizes = {
+        name: {"n": int(known_N.sum()), "patients": groups[known_N].nunique()}
+        for name, known_N in (known | {t: known[c] for t, c in columns.items() if c in known}).items()
+    } | {AVERAGE: size}
     boot = {"n_boot": config.n_boot, "seed": config.seed}
 
     def over(statistic: Statistic) -> dict[str, Interval]:
         return _over_seeds(found.scores, statistic, groups, **boot)
 
     numbers = over(lambda score, w: _per_label(score, label, w, config.undefined))
-    yield from _told(numbers, size | shared | {"protocol": found.protocol}, {})
+    yield from _told(numbers, sizes, shared | {"protocol": found.protocol}, {})
     if all(t.column in found.classes for t in TARGETS):
         numbers = over(lambda score, w: target_table(score, label, found.classes, w, undefined=config.undefined))
         first = {column: score_SNC[0] for column, score_SNC in found.scores.items()}
         missing = undefined_targets(first, label, found.classes)
         what = "counted as 0" if config.undefined == "zero" else "left out of the mean"
         flags = {metric: f"undefined, {what}: {', '.join(names)}" for metric, names in missing.items()}
-        yield from _told(numbers, size | shared | {"protocol": found.protocol}, flags)
+        yield from _told(numbers, sizes, shared | {"protocol": found.protocol}, flags)
     if all(column in found.classes for column in CRITERIA.values()):
         classes = {name: found.classes[column] for name, column in CRITERIA.items()}
         truth_N = true_score({name: label[column] for name, column in CRITERIA.items()}, classes, config.checklist_rule)
@@ -107,10 +114,12 @@ def _over_seeds(
     return {name: summarise(float(v[0].mean()), over_seeds(drawn[name], seed)) for name, v in values.items()}
 
 
-def _told(numbers: dict[str, Interval], shared: dict[str, Any], flags: dict[str, str]) -> Iterator[Entry]:
-    """ "AUC: BWV" is about one label; "AUC: AVG" is the number of all."""
+def _told(
+    numbers: dict[str, Interval], sizes: dict[str, dict[str, int]], shared: dict[str, Any], flags: dict[str, str]
+) -> Iterator[Entry]:
+    """ "AUC: BWV" is about one label, on the cases where it is known; "AUC: AVG" is the number of all."""
     for key, interval in numbers.items():
         metric, _, name = key.partition(": ")
         told = "" if name == AVERAGE else TARGET_NAMES.get(name, name)
         note = flags.get(metric, "") if name == AVERAGE else "undefined" if np.isnan(interval.value) else ""
-        yield from entries({metric: interval}, class_name=told, notes=note, **shared)
+        yield from entries({metric: interval}, class_name=told, notes=note, **sizes[name], **shared)
