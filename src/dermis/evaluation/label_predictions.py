@@ -114,11 +114,8 @@ def predicted(model: Any, trunk_ND: np.ndarray) -> dict[str, np.ndarray]:
     """The model's own label probabilities (N, C) from features of cases, in evaluation mode."""
     import torch
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            h_ND = torch.as_tensor(trunk_ND, device=next(model.parameters()).device)
-            return {name: p_NC.double().cpu().numpy() for name, p_NC in model.predict(h_ND).items()}
-    finally:
-        model.train(was_training)
+    from dermis.model.look import evaluating
+
+    with evaluating(model), torch.inference_mode():
+        h_ND = torch.as_tensor(trunk_ND, device=next(model.parameters()).device)
+        return {name: p_NC.double().cpu().numpy() for name, p_NC in model.predict(h_ND).items()}

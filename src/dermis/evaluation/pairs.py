@@ -50,15 +50,11 @@ def _spaces(model: Any, trunk_ND: np.ndarray) -> dict[str, dict[str, np.ndarray]
     """Space -> picture -> vectors (N, D)."""
     import torch
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            h_ND = torch.as_tensor(trunk_ND, device=next(model.parameters()).device)
-            h = model.apart(h_ND)
-            spaces = {"features": h} if len({part.shape[1] for part in h.values()}) == 1 else {}
-            if "pair" in model.parts:
-                spaces["projections"] = {name: model.parts["pair"](name, part) for name, part in h.items()}
-            return {s: {name: v.float().cpu().numpy() for name, v in by.items()} for s, by in spaces.items()}
-    finally:
-        model.train(was_training)
+    from dermis.model.look import evaluating
+
+    with evaluating(model), torch.inference_mode():
+        h = model.apart(torch.as_tensor(trunk_ND, device=next(model.parameters()).device))
+        spaces = {"features": h} if len({part.shape[1] for part in h.values()}) == 1 else {}
+        if "pair" in model.parts:
+            spaces["projections"] = {name: model.parts["pair"](name, part) for name, part in h.items()}
+        return {s: {name: v.float().cpu().numpy() for name, v in by.items()} for s, by in spaces.items()}
