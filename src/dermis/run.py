@@ -18,18 +18,19 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from dermis.batch.augment import AUGMENTATIONS, Normalise
+from dermis.batch.augment import AUGMENTATIONS
 from dermis.batch.balanced import LabelBalancedBatches
 from dermis.batch.config import STORED, DataConfig
-from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
+from dermis.batch.dataset import CaseDataset, Collate, picture_columns
 from dermis.batch.loader import Batches
+from dermis.batch.patients import PatientBatches
 from dermis.batch.sampler import EpochBatches
 from dermis.batch.sources import TextSource, from_columns, from_narrator, has_text, in_one_caption, shuffled
 from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
-from dermis.cases.targets import labels_of, targets_of
+from dermis.cases.targets import UNKNOWN, labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything, world_size
 from dermis.evaluation.config import USED_BY, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
@@ -37,6 +38,7 @@ from dermis.evaluation.report import Report
 from dermis.experiment import Experiment, method_settings, seed_of, stages_of
 from dermis.language.narrate import Narrator
 from dermis.methods import methods
+from dermis.methods.tables import learn_tables
 from dermis.model import save
 from dermis.model.embed import embed_cases, embed_pictures
 from dermis.progress import counting
@@ -126,7 +128,9 @@ def batches_of(
     """The batches of a stage; with `augmentation: stored` the frozen tower embeds the pictures first."""
     data, model = experiment.data, cast(Any, method.model)
     family = getattr(loop, "augmentation", None) or data.augmentation
-    pictures, stored = [], None
+    pictures, stored, tables = [], None, getattr(method, "tables", {})
+    if data.corruption and not tables:
+        raise ValueError("data.corruption has no effect: this method reads no metadata.")
     if family == STORED:
         if not isinstance(model, TwoTower) or not is_frozen(model.image):
             raise ValueError("data.augmentation 'stored' needs a frozen image tower: set model.image.freeze: true.")
@@ -137,16 +141,51 @@ def batches_of(
     else:
         if family not in AUGMENTATIONS:
             raise unknown("augmentation", family, [*AUGMENTATIONS, STORED])
-        for column, tower in model.picture_towers.items():
-            transform = tower.transform
-            augmentation = replace(AUGMENTATIONS[family], size=transform.size[0])
-            normalise = Normalise(transform.mean, transform.std)
-            pictures.append(PictureColumn(column, augmentation, normalise, getattr(method, "views", 1)))
-    labels, place = _labels(method, cases), (loop.batch_size, loop.seed, rank(), world_size())
-    dataset = CaseDataset(cases, pictures=pictures, texts=texts, stored_ND=stored, labels=labels, seed=loop.seed)
-    order = LabelBalancedBatches(labels, *place) if data.balance else EpochBatches(len(cases), *place)
+        transforms = {column: tower.transform for column, tower in model.picture_towers.items()}
+        pictures = picture_columns(transforms, AUGMENTATIONS[family], getattr(method, "views", 1))
+    labels = _labels(method, cases)
+    dataset = CaseDataset(
+        cases, pictures=pictures, texts=texts, tables=tables, corruption=data.corruption, stored_ND=stored,
+        labels=labels, seed=loop.seed,
+    )  # fmt: skip
+    order = _order(data, method, cases, labels, loop)
     workers = 0 if stored is not None else loop.workers
     return Batches(dataset, order, Collate(model.text.tokenizer if texts is not None else None), workers)
+
+
+def _order(
+    data: DataConfig, method: Any, cases: Manifest, labels: Sequence[int] | np.ndarray | None, loop: TrainingConfig
+) -> EpochBatches:
+    """The order of the cases: any, balanced over labels, or patient after patient."""
+    place = (loop.seed, rank(), world_size())
+    contrasts_patients = getattr(method, "draws_patients", None)
+    if contrasts_patients and data.lesions is None:
+        raise ValueError("this method contrasts patients: set data.lesions, the most lesions of one in a batch (16).")
+    if data.lesions is not None:
+        if contrasts_patients is None:
+            raise ValueError("data.lesions has no effect: this method knows no patients, and draws cases.")
+        if "patient_id" not in cases and "lesion_id" not in cases:
+            raise ValueError("data.lesions draws patients: the manifest needs patient_id, or lesion_id in its place.")
+        known = set(cases.table["diagnosis"].dropna()) if "diagnosis" in cases else set()
+        for name in data.draw_first:
+            if name not in known:
+                raise unknown("diagnosis in data.draw_first", name, known)
+        first_N = cases.table["diagnosis"].isin(data.draw_first).to_numpy(dtype=bool) if data.draw_first else None
+        return PatientBatches(cases.groups(), loop.batch_size, data.lesions, *place, first_N=first_N)
+    if data.balance:
+        return LabelBalancedBatches(labels, loop.batch_size, *place)
+    return EpochBatches(len(cases), loop.batch_size, *place)
+
+
+def _said_of_patients(data: DataConfig, cases: Manifest) -> list[str]:
+    """What a report must say of batches of patients."""
+    if data.lesions is None:
+        return []
+    said = [] if "patient_id" in cases else ["There is no patient_id: a patient is here the pictures of one lesion."]
+    if data.draw_first:
+        names = ", ".join(data.draw_first)
+        said.append(f"Lesions of {names} were drawn first in every batch: labels were used in pre-training.")
+    return said
 
 
 def _chosen(method: Any, manifest: Manifest, cache: Path) -> str:
@@ -156,6 +195,10 @@ def _chosen(method: Any, manifest: Manifest, cache: Path) -> str:
     valid = manifest.split("valid")
     feature_ND, ok_N = embed_cases(method.model.eval(), valid, cache=cache)
     label_NL = labels_of(valid, method.targets)
+    if not (label_NL[ok_N] != UNKNOWN).any():
+        return (
+            "no readable case of the valid split has a known label: what the method would choose stays at its default."
+        )
     found = method.choose_on_valid(torch.from_numpy(feature_ND[ok_N]), torch.from_numpy(label_NL[ok_N]))
     return "chosen on the valid split: " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()) + "."
 
@@ -188,7 +231,12 @@ def build_method(experiment: Experiment) -> nn.Module:
     seed = seed_of(experiment)
     seed_everything(seed)
     model = build_model(experiment.model, seed)
-    return methods()[experiment.method.name](model, method_settings(experiment))
+    brought = dict(getattr(model, "parts", {}))
+    method = methods()[experiment.method.name](model, method_settings(experiment))
+    for name, part in brought.items():
+        if model.parts[name] is part:  # the method has not gone on from it, and its towers are about to move away
+            model.remove(name)
+    return method
 
 
 def with_targets(experiment: Experiment, manifest: Manifest) -> Experiment:
@@ -196,6 +244,19 @@ def with_targets(experiment: Experiment, manifest: Manifest) -> Experiment:
     if getattr(experiment.method, "targets", None) != {}:
         return experiment
     return replace(experiment, method=replace(experiment.method, targets=targets_of(manifest)))
+
+
+def with_tables(experiment: Experiment, manifest: Manifest) -> Experiment:
+    """The recipe with the schemas of the tables that a method reads, learnt from the training split where it has none.
+
+    So the run's recipe and the model hold them, and no other case takes part in means and categories.
+    """
+    if getattr(experiment.method, "tables", None) != {}:
+        return experiment
+    settings = method_settings(experiment)
+    levels = methods()[experiment.method.name].table_levels(settings)
+    learnt = learn_tables(manifest.split("train"), levels, settings.columns)
+    return replace(experiment, method=replace(experiment.method, tables=learnt))
 
 
 def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report | None:
@@ -210,12 +271,12 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         narrated = ("caption",) if experiment.data.narrate else ()
         columns = [c for c in methods()[experiment.method.name].needs if c not in narrated]
         manifest.require(columns, f"method {experiment.method.name!r}")
-        experiment = with_targets(experiment, manifest)
+        experiment = with_tables(with_targets(experiment, manifest), manifest)
         method = build_method(experiment)
         cases, texts, notes = training_cases(manifest, experiment.data, seed, getattr(method, "texts", ()))
         manifest.require(method.model.picture_towers, f"method {experiment.method.name!r} with these towers")
         cases, more = with_pictures(cases, list(method.model.picture_towers))
-        notes += more
+        notes += [*more, *_said_of_patients(experiment.data, cases), *getattr(method, "notes", [])]
         start(experiment, folder, command)
         said = None if texts is None else texts_said(texts, len(cases))
 
@@ -244,13 +305,12 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                 **{
                     name: getattr(EvaluationConfig(), name)
                     for name, users in USED_BY.items()
-                    if not set(users) & set(protocols)
+                    if name == "synonyms" or not set(users) & set(protocols)
                 },
                 split="valid",
                 n_boot=20,
                 subgroups=[],
                 pictures=0,
-                synonyms=None,
             )
             found = evaluation(experiment.name, quick).entries
             overall = [e for e in found if e.split == "valid" and not (e.subgroup or e.class_name)]
@@ -259,6 +319,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         report = None
         for stage, loop in stages.items():
             if stage:
+                seed_everything(loop.seed)
                 method.start_stage(stage)  # type: ignore[operator]
             batches = batches_of(experiment, method, cases, texts, loop)  # first: what cannot work stops here
             if is_main() and report is None:

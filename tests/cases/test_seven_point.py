@@ -4,7 +4,8 @@ import csv
 
 import pytest
 
-from dermis.cases.seven_point import CLASSES, POINTS, RULES, class_of, rule_of, seven_point_score
+from dermis.cases.catalogue.derm7pt import DIAGNOSES
+from dermis.cases.seven_point import CLASSES, POINTS, RULES, class_of, melanomas, rule_of, seven_point_score
 
 
 @pytest.mark.data
@@ -53,3 +54,22 @@ def test_wrong_names_are_refused_with_the_nearest():
         rule_of("revisited")
     with pytest.raises(ValueError, match="Did you mean 'weighted'"):
         seven_point_score({}, "weight")
+
+
+def test_melanomas_are_those_that_derm7pt_groups_as_such():
+    words = [word for group in DIAGNOSES.values() for word in group]
+    assert melanomas(words) == list(DIAGNOSES["melanoma"])
+    assert melanomas(DIAGNOSES) == ["melanoma"]
+    assert melanomas(["MEL_Melanoma", "lentigo maligna melanoma", "melanosis"]) == [
+        "MEL_Melanoma",
+        "lentigo maligna melanoma",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["non-melanoma skin cancer", "no melanoma", "not a melanoma", "melanoma in situ excluded"]
+)
+def test_a_denied_melanoma_is_none(name):
+    assert melanomas([name, "melanoma"]) == ["melanoma"]
+    with pytest.raises(ValueError, match=f"none of the diagnoses names melanoma.*: nevus, {name}"):
+        melanomas(["nevus", name])

@@ -27,6 +27,13 @@ def test_labels_are_places_among_the_classes_and_null_is_unknown():
     assert label_NL.tolist() == [[1, 1], [-1, 0], [0, -1]]
 
 
+def test_a_column_of_nulls_is_unknown_and_a_missing_one_an_error():
+    cases = manifest(diagnosis=["y", "x"], **{"finding.z": pd.Series([None, None], dtype="string")})
+    assert labels_of(cases, {"finding.z": ["a"]}).tolist() == [[-1], [-1]]
+    with pytest.raises(ValueError, match=r"the labels of these cases needs the column\(s\) finding\.q"):
+        labels_of(cases, {"finding.q": ["a"]})
+
+
 def test_what_cannot_be_learned_is_a_sentence():
     with pytest.raises(ValueError, match=r"neither a diagnosis nor a column finding\.NAME"):
         targets_of(manifest(caption=["a", "b"]))

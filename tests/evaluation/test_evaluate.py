@@ -223,7 +223,8 @@ def test_cases_without_diagnosis_take_part_in_retrieval_only(model, manifest, em
     found = evaluate(model, Manifest.build(table, manifest.root), config("knn", "retrieval"), embed=embed)
     assert found.value("kNN", "accuracy").n == 54
     assert found.value("image-to-text retrieval", "recall@1").n == 59
-    assert any("5 cases without a diagnosis" in note for note in found.notes)
+    assert found.notes[0] == "5 cases without a diagnosis take no part in `knn`."
+    assert evaluate(model, Manifest.build(table, manifest.root), config("retrieval"), embed=embed).notes == []
 
 
 def test_an_image_tower_alone_can_be_probed_on_its_trunk(manifest, embed):
@@ -261,7 +262,7 @@ def test_the_written_report_is_complete(model, manifest, embed, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"classes": ["melanoma", "naevus", "wart"]}, "diagnosis in the manifest .* 'nevus'. Did you mean 'naevus'"),
+        ({"classes": ["melanoma", "naevus", "wart"]}, "value of diagnosis .* 'nevus'. Did you mean 'naevus'"),
         ({"classes": ["melanoma", "nevus", "wart", "nevus"]}, "class 'nevus' is named twice"),
         ({"classes": "ham1000"}, "Did you mean 'ham10000'"),
         ({"positive": "melanom"}, "Did you mean 'melanoma'"),
@@ -285,6 +286,8 @@ def test_wrong_settings_are_answered_with_a_sentence(settings, sentence, model, 
         ({"protocols": ["prompts"], "neighbours": 5}, "neighbours has no effect: it belongs to `knn`"),
         ({"protocols": ["concepts"], "classes": "ham10000"}, "classes has no effect"),
         ({"protocols": ["retrieval"], "concepts": ["scale"]}, "concepts has no effect"),
+        ({"protocols": ["retrieval", "pairs"], "subgroups": ["source"]}, "subgroups has no effect.* `derm7pt`"),
+        ({"protocols": ["labels"], "pictures": 3}, "pictures has no effect: it belongs to `prompts` and `make`"),
         ({"protocols": ["prompts", "knn"], "split": "all"}, "knn learns from the split `train`"),
         ({"protocols": ["few_shot"], "shot_seeds": 1}, "at least 2"),
         ({"probe_features": "trunc"}, "Did you mean 'trunk'"),
@@ -295,6 +298,12 @@ def test_wrong_settings_are_answered_with_a_sentence(settings, sentence, model, 
 def test_a_wrong_recipe_stops_before_any_picture_is_opened(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         EvaluationConfig(**settings)
+
+
+def test_what_is_switched_off_is_no_error_with_protocols_that_lack_it():
+    off = EvaluationConfig(protocols=["retrieval"], subgroups=[], pictures=0)
+    assert (off.subgroups, off.pictures) == ([], 0)
+    assert EvaluationConfig(protocols=["labels"], subgroups=["source"]).subgroups == ["source"]
 
 
 def test_a_missing_text_column_is_named(model, manifest, embed):

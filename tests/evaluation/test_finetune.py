@@ -15,8 +15,8 @@ from dermis.evaluation.best_epoch import BestEpoch, macro_aurocs
 from dermis.evaluation.finetune import finetune
 from dermis.evaluation.finetune_batches import Features, batches_of
 from dermis.evaluation.finetune_config import FineTuneConfig, FineTuneTraining
+from dermis.evaluation.finetune_method import FineTuneMethod
 from dermis.evaluation.label_predictions import predicted
-from dermis.evaluation.trainable import Trainable
 from dermis.model import embed as embed_module
 from dermis.model import load
 from dermis.model.embed import embed_cases
@@ -60,6 +60,24 @@ def same(one, other):
 def predictions(folder, manifest):
     model = load(folder)
     return predicted(model, embed_cases(model, manifest)[0])
+
+
+def test_parts_that_are_not_fine_tuned_are_named_and_left_out(cases, tmp_path):
+    model = small(paired=True)
+    model.add("fusion", classes={TARGETS[0]: ["absent", "atypical", "typical"]}, hidden=8, width=4)
+    model.add("pair", width=8, shared=False)
+    model.add("labels", classes=[3, 2], relation="proj", width=8, bias=False)
+    given = sum(p.numel() for p in model.parts["labels"].parameters())
+    found = finetune(model, cases, settings(epochs=1, relation="no_proj"), tmp_path / "run")
+    assert found.notes == [
+        "The model's fusion and pair heads are left out: fine-tuned are its towers and label heads.",
+        f"Of the {given:,} weights of the model's label heads 0 are gone on from.",
+    ]
+    assert list(model.parts) == ["fusion", "pair", "labels"]
+    assert list(load(found.models[0]).parts) == ["labels"]
+    kept = finetune(small(paired=True), cases, settings(epochs=1), tmp_path / "plain")
+    assert kept.notes == []
+    assert kept.about == found.about  # they count for nothing
 
 
 def test_a_saved_model_predicts_what_was_scored(cases, tmp_path):
@@ -179,8 +197,8 @@ def kill(monkeypatch, target, name, at):
 @pytest.mark.parametrize(
     "target, name, at",
     [
-        (Trainable, "loss", 2),  # in the first epoch, before any checkpoint
-        (Trainable, "loss", 6),  # in the second
+        (FineTuneMethod, "loss", 2),  # in the first epoch, before any checkpoint
+        (FineTuneMethod, "loss", 6),  # in the second
         (BestEpoch, "_remember", 1),  # the first epoch's weights are written and its figure is not
         (loop, "save", 2),  # both are written and the checkpoint is not
         (BestEpoch, "close", 1),  # training is over and nobody knows
@@ -240,7 +258,7 @@ def test_heads_on_frozen_towers_learn_from_features_that_are_made_once(cases, tm
     finetune(small(), cases, settings(seeds=[2], **HEADS_ONLY), tmp_path, cache=tmp_path / "cache")
     assert len(opened) == len(cases)
     assert found.about.startswith("325 of ")
-    monkeypatch.setattr(Trainable, "towers_learn", True)
+    monkeypatch.setattr(FineTuneMethod, "towers_learn", True)
     seen = finetune(small(), cases, settings(**HEADS_ONLY), tmp_path / "pictures")
     for name, score_SNC in seen.scores.items():
         np.testing.assert_allclose(score_SNC[0], found.scores[name][0], atol=1e-5)
@@ -252,7 +270,7 @@ def test_without_augmentation_training_sees_the_evaluation_view(cases, resize_mo
     for tower in model.picture_towers.values():
         tower.transform = replace(tower.transform, resize_mode=resize_mode)
     config = settings(augmentation="none")
-    method = Trainable(model, config, {TARGETS[0]: ["absent", "atypical", "typical"]}).eval()
+    method = FineTuneMethod(model, config, {TARGETS[0]: ["absent", "atypical", "typical"]}).eval()
     label_NL = np.zeros((len(cases), 1), dtype=int)
     batch = next(iter(batches_of(method, Features(cases, None), np.arange(20), label_NL, config, 0)))
     with torch.no_grad():

@@ -19,6 +19,8 @@ from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.label_metrics import measure_labels
 from dermis.evaluation.label_predictions import LabelPredictions
 from dermis.evaluation.label_tables import case_table, table_lines
+from dermis.evaluation.linear_probe import linear_probe
+from dermis.evaluation.subgroups import AT_LEAST
 from dermis.evaluation.target_classes import TARGETS
 from dermis.towers.branches import Branches
 from tests.methods.test_sm3 import Pixels
@@ -54,7 +56,7 @@ def model(**parts) -> Branches:
 
 
 def config(**changes) -> EvaluationConfig:
-    return EvaluationConfig(**{"protocols": ["derm7pt"], "n_boot": 30, "pictures": 0} | changes)
+    return EvaluationConfig(**{"protocols": ["derm7pt"], "n_boot": 30, "subgroups": []} | changes)
 
 
 def test_probes_on_frozen_features_print_the_table(manifest):
@@ -73,6 +75,82 @@ def test_probes_on_frozen_features_print_the_table(manifest):
     assert "DIAG melanoma" in lines[1]
     assert [line.split("|")[1].strip() for line in lines[3:7]] == ["AUC", "Sens", "Spec", "Prec"]
     assert found.sections[0].about.startswith("Logistic regression on frozen features")
+
+
+def without(manifest: Manifest, column: str, cases: pd.Series) -> Manifest:
+    """The manifest where ``cases`` have no value in ``column``."""
+    return Manifest.build(manifest.table.assign(**{column: manifest.table[column].mask(cases)}), ".")
+
+
+def embed_whole(manifest: Manifest):
+    """The features of the same cases of ``manifest``, whatever labels they have lost."""
+    return lambda cases: embed(manifest.select(manifest.table["case_id"].isin(cases.table["case_id"])))
+
+
+def test_c_is_chosen_by_patients_where_no_valid_case_has_the_label(manifest):
+    column, is_valid = "finding.streaks", manifest.table["split"] == "valid"
+    some = without(manifest, column, is_valid)
+    features = embed_whole(manifest)
+    found = evaluate(model(), some, config(), embed=features)
+    on_valid, in_folds = found.sections[0].about.split("by the log loss: ")[1].split("; ")
+    assert column not in on_valid
+    assert (on_valid.count("finding."), on_valid.count("diagnosis")) == (6, 1)
+    train = some.split("train")
+    label_M = labels_of(train, {column: targets_of(some, [column])[column]})[:, 0]
+    known, groups_M = label_M >= 0, train.groups().to_numpy()
+    probe = linear_probe(features(train)[0][known], label_M[known], 3, groups_M=groups_M[known])
+    assert in_folds.startswith(f"in folds of the training patients, {column} {probe.c:g}.")
+    (entry,) = [e for e in found.entries if (e.metric, e.class_name) == ("AUC", "STR irregular")]
+    test = some.split("test")
+    p_N = probe.scores(features(test)[0])[:, targets_of(some, [column])[column].index("irregular")]
+    told = test.table[column].notna().to_numpy()
+    assert entry.value == pytest.approx(roc_auc_score(test.table[column][told] == "irregular", p_N[told]))
+    scored = evaluate(model(), manifest, config(split="valid"), embed=embed)  # what is scored chooses nothing
+    assert "on valid" not in scored.sections[0].about
+
+
+def test_a_label_that_the_training_cases_cannot_teach_is_named(manifest):
+    is_train = manifest.table["split"] == "train"
+    for cases in (is_train, is_train & (manifest.table["finding.streaks"] != "absent")):
+        few = without(manifest, "finding.streaks", cases)
+        with pytest.raises(ValueError, match=r"^protocol derm7pt, finding\.streaks: "):
+            evaluate(model(), few, config(), embed=embed_whole(manifest))
+
+
+def test_the_report_says_how_many_cases_lack_a_label(manifest):
+    rows = manifest.table.index[manifest.table["split"] == "test"][:7]
+    some = without(manifest, "diagnosis", manifest.table.index.isin(rows))
+    taught = model(labels={"classes": targets_of(manifest, ["diagnosis"]), "relation": "no_proj"})
+    found = evaluate(taught, some, config(protocols=["labels"]), embed=embed)
+    test = (manifest.table["split"] == "test").sum()
+    assert found.sections[0].about == f"Cases count for the labels that they have; of {test} are 7 without diagnosis."
+    assert {e.n for e in found.entries} == {test - 7}
+    assert found.notes == []  # the diagnosis is one label of several, no condition
+
+
+def test_groups_have_their_own_means_over_labels(manifest):
+    predictions = never(manifest)
+    found = list(measure_labels(predictions, config(subgroups=["skin_tone", "patient.sex", "source"]), SHARED))
+    by_group = {(e.subgroup, e.metric): e for e in found if e.subgroup}
+    sizes = manifest.table["patient.sex"].value_counts()
+    assert {group for group, _ in by_group if "sex" in group} == {f"patient.sex = {s}" for s in sizes.index}
+    assert not any("source" in group for group, _ in by_group)  # one source is no comparison
+    tones = manifest.table["skin_tone"].value_counts()
+    assert {group for group, _ in by_group if "tone" in group} == {
+        f"skin_tone = {tone}" for tone, count in tones.items() if count >= AT_LEAST
+    }
+    inside = (manifest.table["patient.sex"] == "female").to_numpy()
+    areas = []
+    for column, names in predictions.classes.items():
+        said, p_NC = manifest.table[column][inside], predictions.scores[column][0][inside]
+        told = said.notna().to_numpy()
+        of_class = [said[told] == name for name in names]
+        areas.append(np.mean([roc_auc_score(y, p_NC[told, c]) for c, y in enumerate(of_class) if y.sum() > 0]))
+    entry = by_group["patient.sex = female", "macro AUROC"]
+    assert entry.value == pytest.approx(np.mean(areas))
+    assert entry.n == inside.sum()
+    assert entry.low < entry.value < entry.high
+    assert {e.class_name for e in by_group.values()} == {""}
 
 
 def test_a_model_that_was_taught_labels_answers_itself(manifest):
@@ -111,6 +189,23 @@ def test_what_is_never_predicted_is_flagged_or_counted_as_zero(manifest):
     assert said["zero"].value == 0
     assert said["zero"].notes.startswith("undefined, counted as 0: BWV")
     assert "undefined" in table_lines(list(measure_labels(never(manifest), config(), SHARED)), "m")[6]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_undefined_in_any_seed_is_flagged(manifest, seed):
+    """Irregular streaks are said in every seed but one."""
+    column = "finding.streaks"
+    predictions = never(manifest, seeds=3)
+    place = predictions.classes[column].index("irregular")
+    for s in {0, 1, 2} - {seed}:
+        predictions.scores[column][s, :5] = np.eye(3)[place]
+    for undefined, note in (("nan", "undefined"), ("zero", "undefined, counted as 0")):
+        found = list(measure_labels(predictions, config(undefined=undefined), SHARED))
+        of = {e.class_name: e for e in found if e.metric == "Prec"}
+        assert of["STR irregular"].notes.startswith(note)
+        assert np.isnan(of["STR irregular"].value) == (undefined == "nan")
+        assert "STR" in of[""].notes.split(";")[0].split(": ")[1].split(", ")
+        assert "undefined" not in next(e.notes for e in found if (e.metric, e.class_name) == ("AUC", ""))
 
 
 def test_n_counts_the_cases_whose_label_is_known(manifest):
@@ -154,6 +249,56 @@ def test_the_revised_rule_and_a_threshold_reach_the_checklist(manifest):
         config(checklist_rule="revise")
     with pytest.raises(ValueError, match="checklist_rule has no effect"):
         config(protocols=["knn"], checklist_rule="revised")
+
+
+SUSPICIOUS = ([], ["streaks"], ["pigment_network"], ["pigment_network", "streaks"],
+              ["pigment_network", "blue_whitish_veil"], list(POINTS))  # fmt: skip
+
+
+def checked(diagnoses: list[str | None]) -> LabelPredictions:
+    """Six cases that score 0, 1, 2, 3, 4 and 10 points, read without an error, with these diagnoses."""
+    table = pd.DataFrame({"case_id": list("abcdef"), "image": list("abcdef"), "diagnosis": diagnoses})
+    classes, scores = {}, {}
+    for criterion, (kind, _) in POINTS.items():
+        found = [criterion in case for case in SUSPICIOUS]
+        table[f"finding.{criterion}"] = np.where(found, kind, "absent")
+        classes[f"finding.{criterion}"] = ["absent", kind]
+        scores[f"finding.{criterion}"] = np.eye(2)[np.array(found, dtype=int)][None]
+    return LabelPredictions("p", "", Manifest.build(table, "."), classes, scores)
+
+
+def shares(predictions: LabelPredictions, **settings) -> tuple[float, float]:
+    of = {e.metric: e for e in measure_labels(predictions, config(**settings), SHARED)}
+    return of["melanoma sensitivity"].value, of["melanoma specificity"].value
+
+
+def test_a_threshold_moves_sensitivity_and_specificity_as_counted_by_hand():
+    """Melanomas score 1, 3 and 10 points, the others 0, 2 and 4."""
+    predictions = checked(["nevus", "melanoma", "nevus", "melanoma", "nevus", "melanoma"])
+    by_hand = {1: (3, 1), 2: (2, 1), 3: (2, 2), 4: (1, 2), 5: (1, 3), 10: (1, 3)}  # melanomas found, others let go
+    for threshold, (found, cleared) in by_hand.items():
+        assert shares(predictions, checklist_threshold=threshold) == (
+            pytest.approx(found / 3),
+            pytest.approx(cleared / 3),
+        )
+    assert shares(predictions) == shares(predictions, checklist_threshold=3)
+    # one point each: melanomas have 1, 2 and 7, the others 0, 1 and 2
+    revised = [shares(predictions, checklist_rule="revised", checklist_threshold=t) for t in (1, 2, 3)]
+    assert revised == [(pytest.approx(f / 3), pytest.approx(c / 3)) for f, c in ((3, 1), (2, 2), (1, 3))]
+
+
+def test_melanoma_is_known_by_its_words_in_the_checklist():
+    plain = ["nevus", "melanoma", "nevus", "melanoma", "nevus", "melanoma"]
+    kinds = ["no melanoma", "melanoma (in situ)", "nevus", "Malignant melanoma", "nevus", "melanoma metastasis"]
+    assert shares(checked(kinds)) == shares(checked(plain))
+    with pytest.raises(ValueError, match=r"none of the diagnoses names melanoma.*: nevus, wart\."):
+        shares(checked(["nevus", "wart"] * 3))
+    none_here = checked(["nevus", "wart"] * 3)
+    found = {e.metric: e for e in measure_labels(none_here, config(), SHARED, ["melanoma", "nevus", "wart"])}
+    assert np.isnan(found["melanoma sensitivity"].value)
+    assert found["melanoma sensitivity"].notes.startswith("undefined")
+    some = {e.metric: e.n for e in measure_labels(checked([*plain[:4], None, None]), config(), SHARED)}
+    assert (some["melanoma sensitivity"], some["seven-point score error"]) == (4, 6)
 
 
 def test_pairs_are_matched_on_each_split_by_features_and_projections(manifest):

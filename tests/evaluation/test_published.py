@@ -257,7 +257,7 @@ def test_the_papers_own_rows_are_those_of_its_release(model, released):
 
 
 def test_fine_tuning_of_sm3_is_built_strictly_each_protocol_in_a_folder_of_its_own(tmp_path):
-    linear, tuned = (published_table("sm3-1").columns[i] for i in (0, -1))
+    linear, tuned, own = (published_table("sm3-1").columns[i] for i in (0, 36, 72))
     one = settings_of(linear.data, linear.protocol, runs=tmp_path, seed=5)
     other = settings_of(tuned.data, tuned.protocol, runs=tmp_path)
     assert (one.protocols, one.split, one.undefined) == (["finetune"], "test", "zero")
@@ -267,6 +267,8 @@ def test_fine_tuning_of_sm3_is_built_strictly_each_protocol_in_a_folder_of_its_o
     loops = [(c.training.epochs, c.training.batch_size, c.training.lr) for c in (one.finetune, other.finetune)]
     assert loops == [(50, 128, 1e-3), (50, 64, 1e-4)]
     assert set(one.finetune.targets) == {t.column for t in TARGETS}
+    as_it_is = EvaluationConfig(protocols=["labels"], undefined="zero", subgroups=[], pictures=0)
+    assert settings_of(own.data, own.protocol) == as_it_is
     wrong = replace(linear.protocol, settings={"protocols": ["finetune"], "finetune": {"epochs": 3}})
     with pytest.raises(ValueError, match=r"protocols.sm3-linear.finetune"):
         settings_of(linear.data, wrong)

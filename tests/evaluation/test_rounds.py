@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dermis.cases.groups import linked_groups
+from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.evaluation.rounds import rounds_of
@@ -13,7 +15,7 @@ from dermis.evaluation.rounds import rounds_of
 
 @pytest.fixture
 def cases(tmp_path):
-    """120 cases of 50 patients, some of whom share a lesion id with another."""
+    """120 cases of 50 patients, some of whom share a lesion id with another; splits of whole groups."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {
@@ -22,10 +24,10 @@ def cases(tmp_path):
             "lesion_id": [f"l{i}" for i in rng.integers(2000, size=120)],
             "image": [f"{i}.jpg" for i in range(120)],
             "diagnosis": rng.choice(["melanoma", "nevus"], size=120, p=[0.25, 0.75]),
-            "split": rng.choice(["train", "valid", "test"], size=120),
         }
     )
-    return Manifest.build(table, tmp_path)
+    group_N = pd.factorize(linked_groups(table))[0]
+    return Manifest.build(table.assign(split=np.array(["train", "valid", "test"])[group_N % 3]), tmp_path)
 
 
 def with_folds(cases, folds):
@@ -64,6 +66,20 @@ def test_one_round_on_the_splits(cases):
         (r,) = rounds_of(cases, FineTuneConfig(protocol=protocol), "test", "diagnosis")
         for rows, name in ((r.train, "train"), (r.choose, chooser), (r.scored, "test")):
             assert np.array_equal(rows, np.flatnonzero(split == name))
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_a_patient_in_two_splits_stops_with_the_audits_own_sentence(cases, protocol):
+    table = cases.table.copy()
+    patient = table["patient_id"].value_counts().index[0]  # of several cases
+    table.loc[table.index[table["patient_id"] == patient][0], "split"] = "test"
+    table.loc[table.index[table["patient_id"] == patient][1:], "split"] = "train"
+    torn = replace(cases, table=table)
+    with pytest.raises(ValueError, match=r"stand in more than one split .*test 1") as caught:
+        rounds_of(torn, FineTuneConfig(protocol=protocol), "test", "diagnosis")
+    with pytest.raises(ValueError) as audit:
+        assert_no_leak(torn)
+    assert str(caught.value) == str(audit.value)
 
 
 def test_what_cannot_be_cut_is_one_sentence(cases):

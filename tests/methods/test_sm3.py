@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from dermis.methods.sm3 import SM3, SM3Config
 from dermis.towers import Features
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
+from dermis.towers.label_heads import USED_BY
 
 FUSIONS = ("none", "concat", "sep_shared", "sep_sep")
 
@@ -30,10 +33,24 @@ class Pixels(nn.Module):
         return Features(torch.tanh(self.layer(image_BCHW.flatten(1))))
 
 
-def tiny(**settings) -> SM3:
+class Normed(Pixels):
+    """The same with batch statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(self.dim)
+
+    def features(self, image_BCHW: Tensor) -> Features:
+        return Features(torch.tanh(self.norm(self.layer(image_BCHW.flatten(1)))))
+
+
+def tiny(tower=Pixels, **settings) -> SM3:
     torch.manual_seed(0)
-    model = Branches({"dermoscopy": Pixels(), "image": Pixels()})
-    return SM3(model, SM3Config(projection=5, width=8, clusters=[2, 3], **settings)).double()
+    model = Branches({"dermoscopy": tower(), "image": tower()})
+    settings = {"width": 8} | settings
+    relation = settings.get("relation", "tel")
+    used = {name: value for name, value in settings.items() if relation in USED_BY.get(name, [relation])}
+    return SM3(model, SM3Config(projection=5, clusters=[2, 3], **used)).double()
 
 
 def pairs(cases: int = 7, views: int = 2, seed: int = 1) -> dict[str, Tensor]:
@@ -131,8 +148,8 @@ class Whole:
         return iter([dict(part) for part in self.parts])
 
 
-def in_labels(relation="tel", cases=11, **settings) -> tuple[SM3, dict[str, Tensor]]:
-    page, batch = tiny(relation=relation, dropout=0.0, **settings), pairs(cases, views=1)
+def in_labels(relation="tel", cases=11, dropout=0.0, **settings) -> tuple[SM3, dict[str, Tensor]]:
+    page, batch = tiny(relation=relation, dropout=dropout, **settings), pairs(cases, views=1)
     page.start_stage("labels")
     page.double()
     page.start_training(10, cases)
@@ -203,13 +220,138 @@ def test_a_picture_that_cannot_be_opened_takes_no_part_in_the_clusters():
     assert page.cluster_NL[4].tolist() == [-1, -1]
 
 
+def statistics(page: SM3) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in page.model.picture_towers.state_dict().items() if ".norm." in name}
+
+
+@pytest.mark.parametrize("as_released", [False, True])
+def test_as_released_the_first_look_drops_out_and_moves_the_frozen_towers_statistics_once(as_released):
+    page, batch = in_labels("mlp", tower=Normed, dropout=0.5, as_released=as_released)
+    labels, before, cases = page.model.parts["labels"], statistics(page), Whole(batch)
+    features, expected = [], statistics(page)
+    for part in cases.parts:
+        sides = []
+        for name, tower in page.model.picture_towers.items():
+            x = tower.layer(part[f"{name}_BVCHW"][:, 0].flatten(1))
+            mean, variance = (x.mean(0), x.var(0, unbiased=False)) if as_released else (0.0, torch.ones(6).double())
+            sides.append(torch.tanh((x - mean) / (variance + 1e-5).sqrt()))
+            if as_released:
+                own = f"{name}.norm."
+                expected[f"{own}running_mean"].mul_(0.9).add_(0.1 * x.mean(0))
+                expected[f"{own}running_var"].mul_(0.9).add_(0.1 * x.var(0))
+                expected[f"{own}num_batches_tracked"].add_(1)
+        features.append(torch.cat(sides, 1))
+    page.start_epoch(0, cases)
+    moved = statistics(page)
+    assert any(not torch.equal(moved[name], before[name]) for name in before) == as_released
+    for name, value in expected.items():
+        torch.testing.assert_close(moved[name], value, msg=lambda m, k=name: f"{k}: {m}")
+
+    whole = torch.stack([F.relu(project(torch.cat(features))) for project in labels.projections], 1)
+    dropped = page.memory_NLW == 0
+    kept = whole[~dropped] * (2 if as_released else 1)  # dropout doubles what it keeps
+    torch.testing.assert_close(page.memory_NLW[~dropped], kept)
+    share = dropped[whole > 0].double().mean().item()
+    assert 0.3 < share < 0.7 if as_released else share == 0
+
+    page.train()
+    page(batch)["loss"].backward()
+    page.start_epoch(1, cases)
+    assert all(torch.equal(value, moved[name]) for name, value in statistics(page).items())
+
+
+def step_in_labels(rows: slice, seed: int, **settings) -> dict[str, Tensor]:
+    """An epoch's clusters, a step on some of the twelve cases, and the clusters of the next epoch."""
+    page, batch = in_labels(cases=12, **settings)
+    torch.manual_seed(seed)
+    page.start_epoch(0, Whole(batch))
+    first = page.cluster_NL.clone()
+    page.train()
+    with torch.no_grad():
+        for p in page.model.parts["labels"].projections.parameters():
+            p.mul_(1.5)  # what training sees is not what the first look saw
+    loss = page({name: value[rows] for name, value in batch.items()})["loss"]
+    loss.backward()
+    found = {"loss": loss.detach(), **{f"gradient {n}": p.grad for n, p in page.named_parameters() if p.requires_grad}}
+    torch.manual_seed(seed + 10)
+    page.start_epoch(1, Whole(batch))
+    heads = page.model.parts["labels"].heads.state_dict()
+    return {**found, "first": first, "clusters": page.cluster_NL, "memory": page.memory_NLW, **heads}
+
+
+def contrast(rows: slice, train: bool, as_released: bool) -> dict[str, Tensor]:
+    """Loss and gradients of some of eight cases."""
+    page, batch = tiny(as_released=as_released), pairs(8)
+    page.train(train)  # not in training: batch statistics are each rank's own
+    loss = page({name: value[rows] for name, value in batch.items()})["loss"]
+    loss.backward()
+    return {"loss": loss.detach(), **{n: p.grad for n, p in page.named_parameters() if p.grad is not None}}
+
+
+LABELS = [{"relation": r, "as_released": a} for r, a in (("tel", False), ("tel", True), ("no_proj", False))]
+HALVES = {4: (slice(0, 4), slice(4, 8)), 6: (slice(0, 6), slice(6, 12))}
+
+
+def worker(number, folder):
+    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+    found = {
+        "labels": [step_in_labels(HALVES[6][number], seed=number, **settings) for settings in LABELS],
+        "released": contrast(HALVES[4][number], train=True, as_released=True),
+        "paper": contrast(HALVES[4][number], train=False, as_released=False),
+    }
+    torch.save(found, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(worker, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
+
+
+def close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-10, msg=lambda m, k=name: f"{k}: {m}")
+
+
+def mean_of(first: dict[str, Tensor], second: dict[str, Tensor], names) -> dict[str, Tensor]:
+    return {name: (first[name] + second[name]) / 2 for name in names}
+
+
+@pytest.mark.parametrize("which", range(len(LABELS)), ids=[str(settings) for settings in LABELS])
+def test_two_ranks_learn_labels_as_one(ranks, which):
+    one = step_in_labels(slice(None), seed=0, **LABELS[which])
+    averaged = {name for name in one if name == "loss" or name.startswith("gradient ")}
+    assert len(averaged) > 2
+    first, second = (r["labels"][which] for r in ranks)
+    close(mean_of(first, second, averaged), {name: one[name] for name in averaged})
+    assert not torch.equal(one["first"], one["clusters"])
+    for rank in (first, second):
+        close({n: rank[n] for n in rank if n not in averaged}, {n: one[n] for n in one if n not in averaged})
+
+
+def test_as_released_the_negatives_of_a_rank_are_its_own_cases(ranks):
+    for number, rows in enumerate(HALVES[4]):
+        close(ranks[number]["released"], contrast(rows, train=True, as_released=True))
+
+
+def test_otherwise_negatives_come_from_all_ranks(ranks):
+    one = contrast(slice(None), train=False, as_released=False)
+    first, second = (r["paper"] for r in ranks)
+    close(mean_of(first, second, one), one)
+    assert not torch.isclose(first["loss"], contrast(HALVES[4][0], train=False, as_released=False)["loss"])
+
+
 def test_settings_without_effect_and_single_pictures_are_sentences():
     with pytest.raises(ValueError, match="style has an effect with as_released"):
         SM3Config(style=1)
     with pytest.raises(ValueError, match="style has an effect"):
         SM3Config(style=1, as_released=True, fusion="concat")
-    with pytest.raises(ValueError, match="layers is about relation te"):
-        SM3Config(layers=2)
+    for name, relation in (("layers", "tel"), ("feedforward", "msa"), ("dropout", "proj"), ("width", "no_proj")):
+        with pytest.raises(ValueError, match=f"{name} has no effect with relation {relation}: it belongs to"):
+            SM3Config(relation=relation, **{name: 1})
     with pytest.raises(ValueError, match="pairs two pictures"):
         SM3(Branches({"image": Pixels()}), SM3Config())
     page = methods()["sm3"]

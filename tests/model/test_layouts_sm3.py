@@ -14,7 +14,15 @@ from dermis import load
 from dermis.model import save
 from dermis.model.look import evaluation_view
 from dermis.towers import Transform
-from dermis.towers.build import ImageTowerConfig, TextTowerConfig, TwoTowerConfig, build_image_tower, build_two_tower
+from dermis.towers.build import (
+    BranchesConfig,
+    ImageTowerConfig,
+    TextTowerConfig,
+    TwoTowerConfig,
+    build_branches,
+    build_image_tower,
+    build_two_tower,
+)
 from dermis.towers.image import create_trunk
 from dermis.towers.layouts import sm3
 
@@ -127,6 +135,10 @@ def test_a_released_checkpoint_predicts_what_the_release_predicts(spelling, view
     ours = load(file)
     assert torch.get_rng_state().equal(before)
     assert not any(module.training for module in ours.modules())
+    if spelling:  # a recipe may name the file
+        started = build_branches(BranchesConfig(image=ours.config.image, weights=str(file)))
+        assert_close(started.state_dict(), ours.state_dict())
+        assert started.settings == ours.settings
     logits = release(views["dermoscopy"], views["image"])
     assert min(rows.std(0).min() for rows in logits) > 1e-3  # they depend on the pictures
     for model in (ours, load(file.parent), load(save(tmp_path / "again", load(file)))):

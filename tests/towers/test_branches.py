@@ -7,10 +7,12 @@ import torch
 import dermis
 from dermis.cases.synthetic import make_cases
 from dermis.cli import main
+from dermis.experiment import experiment_of
 from dermis.model import load, save
 from dermis.model.embed import embed_cases, embed_pictures
+from dermis.run import build_method
 from dermis.towers.branches import Branches
-from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
+from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches, build_image_tower
 from dermis.towers.label_heads import RELATIONS, LabelHeads
 from dermis.towers.projection import PairHeads, projection
 
@@ -105,9 +107,45 @@ def test_a_saved_model_has_its_parts_again(tmp_path, paired):
     card = (tmp_path / "model" / "README.md").read_text()
     assert "predicts diagnosis: a, b, c" in card
     assert "image tower: test_vit" in card
-    # the towers of a saved model start another one
-    other = small(paired, weights=f"local-dir:{tmp_path / 'model'}")
-    torch.testing.assert_close(other.eval().encode_case(views), h)
+    # a saved model starts another one, which has its parts
+    other = small(paired, weights=f"local-dir:{tmp_path / 'model'}").eval()
+    torch.testing.assert_close(other.encode_case(views), h)
+    assert other.settings == model.settings
+    for name, p in other.predict(h).items():
+        torch.testing.assert_close(p, model.predict(h)[name])
+
+
+def test_a_method_keeps_the_parts_that_it_goes_on_from(tmp_path):
+    """SM3's second stage reaches a classifier by the recipe; what a method does not know goes, with its settings."""
+    torch.manual_seed(7)  # not the recipe's, or new heads would be the old ones
+    model = small()
+    heads = model.add("labels", classes=[3, 2], relation="tel", width=8, feedforward=4)
+    model.add("pair", width=8, shared=False)
+    save(tmp_path / "model", model)
+    start = {"weights": f"local-dir:{tmp_path / 'model'}", "image": {"name": "test_vit", "size": 32}}
+    tel = {"targets": CLASSES, "relation": "tel", "width": 8, "feedforward": 4}
+
+    def trained(method):
+        return build_method(experiment_of({"name": "x", "model": start, "method": method}))
+
+    for new_heads in (False, True):
+        page = trained({"name": "multi_label", **tel, "new_heads": new_heads})
+        assert set(page.model.parts) == set(page.model.settings) == {"labels"}
+        own = page.model.parts["labels"]
+        for name, tensor in ((n, t) for n, t in heads.state_dict().items() if "bias" not in n):
+            goes_on = not (new_heads and name.startswith("heads."))
+            assert torch.equal(own.state_dict()[name], tensor) == goes_on, name
+    assert not trained({"name": "simclr"}).model.parts
+    assert set(trained({"name": "sm3"}).model.parts) == {"pair"}
+
+
+def test_weights_are_of_a_model_of_such_towers(tmp_path):
+    tower = build_image_tower(ImageTowerConfig(name="test_vit", size=32))
+    with pytest.raises(ValueError, match=r"wants a model of towers side by side, and .* is image_tower"):
+        small(weights=f"local-dir:{save(tmp_path / 'tower', tower)}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"is no model of dermis \(it has no dermis.json\)"):
+        small(weights=f"local-dir:{tmp_path / 'empty'}")
 
 
 def test_a_model_without_taught_heads_predicts_nothing():

@@ -4,7 +4,8 @@ Criteria and points are those of Argenziano et al. 1998 (Arch Dermatol 134, 1563
 to them those of Derm7pt (Kawahara et al. 2019; jeremykawahara/derm7pt @ ce43687, dataset.py).
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dermis.registry import unknown
@@ -90,3 +91,19 @@ def seven_point_score(findings: Mapping[str, str], rule: str = "weighted") -> in
     """
     points = rule_of(rule).points
     return sum(points[name] for name, kind in findings.items() if class_of(name, kind) == POINTS[name][0])
+
+
+NAMED = re.compile(r"\bmelanomas?\b", re.IGNORECASE)
+DENIED = re.compile(r"\b(no|non|not|without|except)\W+(an? )?melanoma|melanomas?\b.*\bexcluded\b", re.IGNORECASE)
+
+
+def melanomas(diagnoses: Iterable[str]) -> list[str]:
+    """Those that name melanoma, of which the checklist warns: "melanoma", "melanoma (in situ)", "nodular melanoma".
+
+    "non-melanoma skin cancer", "no melanoma" and "melanoma excluded" are none. Raises ValueError if there is none.
+    """
+    words = {name: name.replace("_", " ") for name in map(str, diagnoses)}
+    found = [name for name, said in words.items() if NAMED.search(said) and not DENIED.search(said)]
+    if not found:
+        raise ValueError(f"none of the diagnoses names melanoma, of which the checklist warns: {', '.join(words)}.")
+    return found

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dermis.cases.manifest import Manifest
+from dermis.cases.seven_point import ABSENT
 from dermis.registry import unknown
 
 UNKNOWN = -1
 """the label of a case whose column is null"""
-ABSENT = "absent"
 
 
 def targets_of(manifest: Manifest, columns: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -36,7 +36,8 @@ def labels_of(manifest: Manifest, targets: Mapping[str, Sequence[str]]) -> np.nd
 
     Raises ValueError for a value that is not among the classes, and for a missing column.
     """
-    manifest.require(targets, "the labels of these cases")
+    if missing := [column for column in targets if column not in manifest.table]:  # all null is no label known
+        manifest.require(missing, "the labels of these cases")
     label_NL = np.full((len(manifest), len(targets)), UNKNOWN, dtype=np.int64)
     for i, (column, classes) in enumerate(targets.items()):
         place = {name: k for k, name in enumerate(classes)}

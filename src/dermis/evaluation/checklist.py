@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dermis.cases.seven_point import POINTS, rule_of
+from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.calibration import brier_score
 from dermis.evaluation.metrics import UNDEFINED, positive_class_metrics
 from dermis.evaluation.ranking import auroc
@@ -46,7 +47,7 @@ def true_score(
     _all_seven(classes)
     label_N7 = np.stack([np.asarray(label[name]) for name in POINTS], axis=1)
     score_N = hard_score(label_N7 == [_place(name, classes[name]) for name in POINTS], rule)
-    return np.where((label_N7 < 0).any(axis=1), -1, score_N)
+    return np.where((label_N7 == UNKNOWN).any(axis=1), UNKNOWN, score_N)
 
 
 def hard_score(suspicious_N7: np.ndarray, rule: str = "weighted") -> np.ndarray:
@@ -165,14 +166,14 @@ def checklist_metrics(
     if not len(probability_N7) == len(said_N7) == len(true_score_N) == len(melanoma_N):
         lengths = [len(x) for x in (probability_N7, said_N7, true_score_N, melanoma_N)]
         raise ValueError(f"probabilities, arg-max, scores and diagnoses are of different numbers of cases: {lengths}.")
-    if not np.isin(melanoma_N, (-1, 0, 1)).all():
+    if not np.isin(melanoma_N, (UNKNOWN, 0, 1)).all():
         raise ValueError("the diagnosis must be 1 (melanoma), 0 (another) or -1 (unknown).")
     weight_RN = np.ones((1, len(melanoma_N))) if weight_RN is None else weight_RN
     distribution_NS = score_distribution(probability_N7, rule)
     hard_N, expected_N = hard_score(said_N7, rule), expected_score(distribution_NS)
     suspected_N = melanoma_probability(distribution_NS, threshold)
 
-    known, weight_RK = melanoma_N >= 0, weight_RN[:, melanoma_N >= 0]
+    known, weight_RK = melanoma_N != UNKNOWN, weight_RN[:, melanoma_N != UNKNOWN]
     decision = np.eye(2)[(hard_N[known] >= threshold).astype(int)]
     decided = positive_class_metrics(decision, melanoma_N[known], 1, weight_RK)
     shares = {
@@ -186,7 +187,7 @@ def checklist_metrics(
     if undefined == "zero":
         shares = {name: np.nan_to_num(value_R) for name, value_R in shares.items()}
 
-    known, weight_RK = true_score_N >= 0, weight_RN[:, true_score_N >= 0]
+    known, weight_RK = true_score_N != UNKNOWN, weight_RN[:, true_score_N != UNKNOWN]
     suspected_K2 = np.stack([1 - suspected_N, suspected_N], axis=1)[known]
     truly_K = (true_score_N[known] >= threshold).astype(int)
     with np.errstate(invalid="ignore"):  # a draw may hold no case with a known score: NaN

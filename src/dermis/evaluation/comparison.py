@@ -175,6 +175,8 @@ def _cell(column: Column, found: Report | str | None) -> Cell:
         return Cell(column, None, found)
     scored = [e for e in found.entries if (e.split, e.class_name, e.subgroup) == (found.split, column.class_name, "")]
     by_metric = {e.metric: e for e in scored if e.protocol.endswith(column.entry)}
+    if column.metric not in by_metric and column.protocol.settings["protocols"] == ["labels"]:
+        return Cell(column, None, "cannot be measured: this model was not taught all of the labels.")
     if not by_metric:
         return Cell(column, None, f"cannot be measured: this model has no {column.entry.removeprefix(', ')}.")
     if column.metric not in by_metric:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from dermis.cases.manifest import Manifest
+from dermis.cases.seven_point import ABSENT
 from dermis.evaluation.metrics import macro_mean
 from dermis.evaluation.prompt_classification import unit_length
 from dermis.evaluation.ranking import auroc
@@ -30,7 +31,6 @@ PUBLISHED_SCALE = math.exp(4.5944)
 """1 / temperature of the release"""
 PRESENT_ABOVE = 0.5
 """a concept column's score above this is a presence"""
-ABSENT = "absent"
 
 
 def concept_vectors(

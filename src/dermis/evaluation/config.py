@@ -55,6 +55,8 @@ USED_BY = {
     "finetune": ("finetune",),
 }
 """setting -> the protocols that look at it; the others are about every protocol or about the report"""
+REPORTED = {"subgroups": (*CLASSIFYING, *LABELLING), "pictures": CLASSIFYING}
+"""part of the report -> the protocols that have it; to switch it off (empty, 0) is no error with others"""
 
 
 @dataclass(kw_only=True)
@@ -114,7 +116,7 @@ class EvaluationConfig:
     finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
     """settings of `finetune`"""
     subgroups: list[str] = field(default_factory=lambda: ["skin_tone", "patient.sex", "patient.age", "source"])
-    """columns to report by, where the manifest has them; ages in bands of 20 years"""
+    """columns to report by, where the manifest has them; ages in bands of 20 years. Of several labels: their means"""
     seed: int = 0
     """of the bootstrap, the cross-validation and the few-shot draws"""
     n_boot: int = 1000
@@ -132,8 +134,9 @@ class EvaluationConfig:
             raise ValueError(f"no protocol is given; there are {', '.join(PROTOCOLS)}.")
         for f in fields(self):
             default = f.default if f.default_factory is MISSING else f.default_factory()
-            users = USED_BY.get(f.name, self.protocols)
-            if getattr(self, f.name) != default and not set(users) & set(self.protocols):
+            users, value = (USED_BY | REPORTED).get(f.name, self.protocols), getattr(self, f.name)
+            switched_off = f.name in REPORTED and not value
+            if value != default and not switched_off and not set(users) & set(self.protocols):
                 which = " and ".join(f"`{user}`" for user in users)
                 raise ValueError(f"{f.name} has no effect: it belongs to {which}, which is not among the protocols.")
         rule = rule_of(self.checklist_rule)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dermis.cases.manifest import Manifest
+from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.concept_annotation import concept_metrics, single_class
-from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.config import CLASSIFYING, EvaluationConfig
 from dermis.evaluation.examples import examples
 from dermis.evaluation.label_metrics import measure_labels
 from dermis.evaluation.label_predictions import (
@@ -148,9 +149,13 @@ def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
 
 def _labelled(found: LabelPredictions, setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
     config = setting.config
-    numbers = list(measure_labels(found, config, shared))
+    numbers = list(measure_labels(found, config, shared, setting.classes))
     table = case_table(found, config.checklist_rule, config.checklist_threshold)
-    return numbers, [Section(shared["model"], found.protocol, found.about, table=table)]
+    unknown = {name: int((label_N == UNKNOWN).sum()) for name, label_N in found.labels.items()}
+    without = ", ".join(f"{count} without {name}" for name, count in unknown.items() if count)
+    said = f"Cases count for the labels that they have; of {len(found.cases)} are {without}." if without else ""
+    about = " ".join(part for part in (found.about, said) if part)
+    return numbers, [Section(shared["model"], found.protocol, about, table=table)]
 
 
 def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictures: int, seed: int) -> Section:
@@ -163,13 +168,10 @@ def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictur
 
 
 def _notes(setting: Setting) -> list[str]:
-    cases = setting.cases(setting.config.split)
-    undiagnosed = int((cases.label < 0).sum())
-    notes = (
-        [f"{undiagnosed} cases without a diagnosis take part in retrieval and concept annotation only."]
-        if undiagnosed
-        else []
-    )
-    if setting.classes:
-        notes.append(f"{len(setting.classes)} classes: {', '.join(setting.classes)}.")
-    return notes
+    classifying = [f"`{name}`" for name in setting.config.protocols if name in CLASSIFYING]
+    if not classifying:
+        return []
+    notes, undiagnosed = [], int((setting.cases(setting.config.split).label == UNKNOWN).sum())
+    if undiagnosed:
+        notes.append(f"{undiagnosed} cases without a diagnosis take no part in {', '.join(classifying)}.")
+    return [*notes, f"{len(setting.classes)} classes: {', '.join(setting.classes)}."]

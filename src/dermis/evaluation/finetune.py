@@ -11,6 +11,7 @@ Shapes: N cases, C classes of a label, S seeds.
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -56,8 +57,9 @@ def finetune(
     ``model``: ``Branches``, or a ``TwoTower`` or image tower, which then looks at the column ``image``. ``split``:
     ``test``, or ``all`` with folds. ``cache``: folder of pooled vectors (``dermis.model.embed``), used while the towers
     are frozen. Classes are those of the whole manifest; nothing else is learnt from scored cases, except that protocol
-    ``paper`` chooses the epoch on them. Raises ValueError for settings that do not fit model and cases, and if
-    ``folder`` holds the run of other settings, another model or other cases; what ``train`` raises.
+    ``paper`` chooses the epoch on them. What ``model`` may have been taught of them before, ``notes`` say.
+    Raises ValueError for settings that do not fit model and cases, and if ``folder`` holds the run of other settings,
+    another model or other cases; what ``train`` raises.
     """
     if world_size() > 1:
         raise ValueError("fine-tuning runs in one process: save the model, then `dermis evaluate` it.")
@@ -88,17 +90,19 @@ def finetune(
         scores={name: score_SNC[:, kept] for name, score_SNC in score.items()},
         models=[one.folder for one in fitted if one.folder is not None],
         bad={str(case_id[row]): features.bad[row] for row in scored.tolist() if row in features.bad},
-        notes=list(dict.fromkeys(note for one in fitted for note in one.notes)),
+        notes=list(dict.fromkeys([*notes_on(model, config), *(note for one in fitted for note in one.notes)])),
     )
 
 
 def as_branches(model: nn.Module) -> Branches:
-    """A copy of the model's image towers, and of a ``Branches``' parts, that is saved as one without frozen towers.
+    """A copy of the model's image towers, and of a ``Branches``' label heads, saved as one without frozen towers.
 
     Raises ValueError for something without an image tower.
     """
     if isinstance(model, Branches):
         found, config = copy.deepcopy(model), model.config
+        for part in other_parts(model):
+            found.remove(part)
     else:
         tower = copy.deepcopy(model.image if isinstance(model, TwoTower) else model)
         if not hasattr(tower, "features") or not hasattr(tower, "transform"):
@@ -110,6 +114,31 @@ def as_branches(model: nn.Module) -> Branches:
         config = replace(config, image=replace(config.image, freeze=False))
     found.config = config
     return found
+
+
+def other_parts(model: nn.Module) -> list[str]:
+    """The parts on the towers that fine-tuning has no use for: they would not fit towers that moved."""
+    return [part for part in model.parts if part != "labels"] if isinstance(model, Branches) else []
+
+
+def notes_on(model: nn.Module, config: FineTuneConfig) -> list[str]:
+    """What to know of the given model: parts that are not used, and what it may know of cases that folds score.
+
+    Folds score all cases, those of `train` among them, and a model does not say which cases it learned from.
+    """
+    notes = []
+    if left_out := other_parts(model):
+        notes.append(
+            f"The model's {' and '.join(left_out)} heads are left out: fine-tuned are its towers and label heads."
+        )
+    heads: Any = model.predicting if isinstance(model, Branches) else None
+    taught = ", ".join(heads.classes) if heads is not None else "texts" if isinstance(model, TwoTower) else ""
+    if config.folds and taught:
+        notes.append(
+            f"The model was taught {taught} before, and folds score every case: if it learned from any of these cases, "
+            "it has seen their answers, and the figures are too good."
+        )
+    return notes
 
 
 def protocol_name(config: FineTuneConfig) -> str:

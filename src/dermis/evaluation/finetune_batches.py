@@ -4,21 +4,20 @@ Shapes: N cases of the manifest, R chosen ones, L labels, D features of a case.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dermis.batch.augment import AUGMENTATIONS, Normalise
-from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
+from dermis.batch.augment import AUGMENTATIONS
+from dermis.batch.dataset import CaseDataset, Collate, picture_columns
 from dermis.batch.loader import Batches
 from dermis.batch.sampler import EpochBatches
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.finetune_config import NONE, FineTuneConfig
-from dermis.evaluation.trainable import Trainable
+from dermis.evaluation.finetune_method import FineTuneMethod
 from dermis.model.embed import embed_cases
 from dermis.model.look import evaluation_view
 from dermis.pictures import PictureError
@@ -82,7 +81,7 @@ def learnable(manifest: Manifest, rows: np.ndarray, label_NL: np.ndarray, column
 
 
 def batches_of(
-    method: Trainable,
+    method: FineTuneMethod,
     features: Features,
     rows: np.ndarray,
     label_NL: np.ndarray,
@@ -103,9 +102,8 @@ def batches_of(
     elif config.augmentation == NONE:
         dataset = StillCases(cases, model.pictures, model.transform, labels=labels, seed=seed)
     else:
-        t = model.transform
-        augmentation = replace(AUGMENTATIONS[config.augmentation], size=t.size[0])
-        seen = [PictureColumn(column, augmentation, Normalise(t.mean, t.std)) for column in model.pictures]
+        transforms = {column: tower.transform for column, tower in model.picture_towers.items()}
+        seen = picture_columns(transforms, AUGMENTATIONS[config.augmentation])
         dataset = CaseDataset(cases, pictures=seen, labels=labels, seed=seed)
     order = EpochBatches(len(cases), training.batch_size, seed)
     return Batches(dataset, order, Collate(), 0 if stored_RD is not None else training.workers)

@@ -17,9 +17,9 @@ from torch import nn
 from dermis.evaluation.best_epoch import BestEpoch, macro_aurocs, refuse_undecidable
 from dermis.evaluation.finetune_batches import Features, batches_of, learnable
 from dermis.evaluation.finetune_config import FineTuneConfig
+from dermis.evaluation.finetune_method import FineTuneMethod
 from dermis.evaluation.label_predictions import predicted
 from dermis.evaluation.rounds import Round
-from dermis.evaluation.trainable import Trainable
 from dermis.model import save
 from dermis.recipe import to_mapping
 from dermis.towers.branches import Branches
@@ -71,7 +71,7 @@ def fit(task: Task, part: Round, seed: int, folder: Path) -> Fitted:
     refuse_undecidable(task.label_NL[part.choose], f"the {len(part.choose)} cases that choose it")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        method = Trainable(copy.deepcopy(task.start), config, task.targets).to(device)
+        method = FineTuneMethod(copy.deepcopy(task.start), config, task.targets).to(device)
         fixed, (learn, weights) = not method.towers_learn, method.counts
         batches = batches_of(method, features, rows, task.label_NL, config, seed)
 
@@ -96,6 +96,9 @@ def fit(task: Task, part: Round, seed: int, folder: Path) -> Fitted:
     home = save(folder / "model", model) if isinstance(model.config, BranchesConfig) else None
     if home is None:
         notes.append("No folder of the fine-tuned model: its towers cannot say how to build them again.")
+    kept, given = method.gone_on_from
+    if kept < given:
+        notes.append(f"Of the {given:,} weights of the model's label heads {kept:,} are gone on from.")
     assert best.best is not None
     return Fitted(
         scores=predicted(model, features(model, part.scored, fixed)[0]),

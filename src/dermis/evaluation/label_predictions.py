@@ -34,6 +34,11 @@ class LabelPredictions:
         label_NL = labels_of(self.cases, self.classes)
         return dict(zip(self.classes, label_NL.T, strict=True))
 
+    def select(self, rows: np.ndarray) -> "LabelPredictions":
+        """Those of the cases at these positions."""
+        scores = {name: score_SNC[:, rows] for name, score_SNC in self.scores.items()}
+        return replace(self, cases=self.cases.select(rows), scores=scores)
+
 
 def own_predictions(setting: Setting, columns: Sequence[str] = (), split: str | None = None) -> LabelPredictions:
     """What the model itself says of the labels that it was taught, or of those of ``columns``, on the scored split.
@@ -52,7 +57,8 @@ def derm7pt_predictions(setting: Setting) -> LabelPredictions:
     """The eight labels of Derm7pt: the model's own predictions if it was taught all, else a linear probe for each.
 
     A probe is ``linear_probe`` on the frozen features of all pictures of the case; C by the log loss on `valid`, else
-    by patients. Raises ValueError for a manifest without one of the eight columns.
+    (no such case has the label, or `valid` is what is scored) by patients. Raises ValueError for a manifest without one
+    of the eight columns, and for one with too few cases of it to learn from.
     """
     columns = [t.column for t in TARGETS]
     setting.manifest.require(columns, "protocol derm7pt")
@@ -61,32 +67,31 @@ def derm7pt_predictions(setting: Setting) -> LabelPredictions:
     if taught is not None and all(column in taught.classes for column in columns):
         return replace(own_predictions(setting, columns), protocol="derm7pt, own predictions")
     classes = targets_of(setting.manifest, columns)
-    train = setting.cases("train")
-    has_valid = bool((setting.manifest.table["split"] == "valid").any())
-    scores, chosen = {}, []
-    for column, names in classes.items():
-        label_M = labels_of(train.manifest, {column: names})[:, 0]
-        known = label_M != UNKNOWN
-        valid = None
-        if has_valid:
-            other = setting.cases("valid")
-            label_V = labels_of(other.manifest, {column: names})[:, 0]
-            valid = (other.trunk[label_V != UNKNOWN], label_V[label_V != UNKNOWN])
-        groups_M = train.manifest.groups().to_numpy()[known]
-        probe = linear_probe(
-            train.trunk[known], label_M[known], len(names), valid=valid, groups_M=groups_M, seed=setting.config.seed
-        )
-        chosen.append(f"{probe.c:g}")
+    train, held_out = setting.cases("train"), setting.held_out()
+    label_ML = labels_of(train.manifest, classes)
+    label_VL = None if held_out is None else labels_of(held_out.manifest, classes)
+    groups_M = train.manifest.groups().to_numpy()
+    scores, chosen = {}, dict[str, list[str]]()
+    for i, (column, names) in enumerate(classes.items()):
+        known_M, valid, how = label_ML[:, i] != UNKNOWN, None, "in folds of the training patients"
+        if held_out is not None and label_VL is not None and (known_V := label_VL[:, i] != UNKNOWN).any():
+            valid, how = (held_out.trunk[known_V], label_VL[known_V, i]), "on valid"
+        learn = train.trunk[known_M], label_ML[known_M, i]
+        try:
+            probe = linear_probe(*learn, len(names), valid=valid, groups_M=groups_M[known_M], seed=setting.config.seed)
+        except ValueError as error:
+            raise ValueError(f"protocol derm7pt, {column}: {error}") from None
+        chosen.setdefault(how, []).append(f"{column} {probe.c:g}")
         scores[column] = probe.scores(query.trunk)[None]
-    how = "on valid" if has_valid else "in 5 folds of patients"
-    about = f"Logistic regression on frozen features for each label, C chosen {how}: {', '.join(chosen)}."
+    by = "; ".join(f"{how}, {', '.join(values)}" for how, values in chosen.items())
+    about = f"Logistic regression on frozen features for each label, C by the log loss: {by}."
     return LabelPredictions("derm7pt, linear probes", about, query.manifest, classes, scores)
 
 
 def second_stage_predictions(setting: Setting) -> LabelPredictions:
-    """The model's own predictions mixed with those of machines that also see the table (FusionM4Net's second stage).
+    """The model's own predictions mixed with those of support vector machines that also see the table (FusionM4Net).
 
-    The machines learn from one half of the patients of `valid`, whom the model was not taught, and the other half
+    The latter learn from one half of the patients of `valid`, whom the model was not taught, and the other half
     decides the model's share of the mixture. Raises ValueError for a model that was taught no labels, and where the
     manifest has no `valid` split or no metadata.
     """

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dermis.cases.manifest import Manifest
 from dermis.evaluation.bootstrap import Interval, intervals, replicates, summarise
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.few_shot import over_seeds
@@ -19,7 +18,7 @@ from dermis.evaluation.metrics import classification_metrics, panderm_metrics, u
 from dermis.evaluation.protocols import Scored
 from dermis.evaluation.report import Entry, entries
 from dermis.evaluation.setting import Cases
-from dermis.evaluation.subgroups import attribute, by_subgroup
+from dermis.evaluation.subgroups import attributes, by_subgroup
 from dermis.language.ontology import ontology_of
 
 
@@ -59,9 +58,8 @@ def measure(
             patients=groups[of_class].nunique(),
             **common,
         )
-    for column in config.subgroups:
-        if column in cases.manifest and cases.manifest.table[column].nunique() > 1:
-            yield from _by_group(score_NC, label_N, cases.manifest, column, boot, common)
+    for column, attribute_N in attributes(cases.manifest, config.subgroups):
+        yield from _by_group(score_NC, label_N, groups, column, attribute_N, boot, common)
 
 
 def _metrics(
@@ -113,9 +111,15 @@ def _over_draws(
 
 
 def _by_group(
-    score_NC: np.ndarray, label_N: np.ndarray, manifest: Manifest, column: str, boot: dict, common: dict
+    score_NC: np.ndarray,
+    label_N: np.ndarray,
+    patients: pd.Series,
+    column: str,
+    attribute_N: pd.Series,
+    boot: dict,
+    common: dict,
 ) -> Iterator[Entry]:
-    groups, gaps = by_subgroup(score_NC, label_N, attribute(manifest, column), manifest.groups(), name=column, **boot)
+    groups, gaps = by_subgroup(score_NC, label_N, attribute_N, patients, name=column, **boot)
     for group in groups:
         size = {"n": group.cases, "patients": group.patients}
         yield from entries(group.metrics, subgroup=f"{column} = {group.name}", **size, **common)

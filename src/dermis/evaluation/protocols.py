@@ -126,8 +126,8 @@ def _knn(setting: Setting) -> Iterator[Scored]:
 def _linear_probe(setting: Setting) -> Iterator[Scored]:
     given, stage = _learning(setting), setting.config.probe_features
     valid, chosen_on = None, "5 folds of the training patients"
-    if setting.config.split != "valid" and "valid" in set(setting.manifest.table["split"].dropna()):
-        held_out, chosen_on = setting.cases("valid").diagnosed(), "the valid split"
+    if (held_out := setting.held_out()) is not None and (held_out.label >= 0).any():
+        held_out, chosen_on = held_out.diagnosed(), "the valid split"
         valid = held_out.features(stage), held_out.label
     groups_M = given.train.manifest.groups().to_numpy(dtype=object)
     probe = linear_probe(

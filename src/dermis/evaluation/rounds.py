@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dermis.cases.leakage import leak_findings
+from dermis.cases.leakage import assert_no_leak, leak_findings
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import folds
 from dermis.evaluation.finetune_config import FineTuneConfig
@@ -31,8 +31,8 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
     """One round on the manifest's splits, or one a fold; groups (``Manifest.groups()``) are never on two sides.
 
     ``split``: ``test``, and ``all`` with folds. Folds are the manifest's own, or cut with the classes of the column
-    ``stratify`` in proportion. Raises ValueError for another split, for splits without cases, and for given folds that
-    tear a group, leave cases out or are not as many as asked for.
+    ``stratify`` in proportion. Raises ValueError for another split, for splits without cases, for splits or given folds
+    that tear a group, and for given folds that leave cases out or are not as many as asked for.
     """
     if split not in ("test", "all"):
         raise unknown("split to score a fine-tuned model on", split, ("test", "all"))
@@ -40,7 +40,9 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
         if split == "all":
             raise ValueError("fine-tuning trains on the split `train`, so only `test` is scored; `all` needs folds.")
         chooser = "valid" if config.protocol == "clean" else split
-        return [Round("", *(_rows(manifest, name) for name in ("train", chooser, split)))]
+        only = Round("", *(_rows(manifest, name) for name in ("train", chooser, split)))
+        assert_no_leak(manifest)
+        return [only]
     if split != "all":
         raise ValueError(f"with folds every case is scored: set split to all, not {split!r}.")
     if "fold" in manifest:

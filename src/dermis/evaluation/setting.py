@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dermis.cases.manifest import Manifest
+from dermis.cases.targets import UNKNOWN, labels_of
 from dermis.evaluation.config import EvaluationConfig
 from dermis.language.prompts import class_list
 from dermis.registry import unknown
@@ -80,10 +81,15 @@ class Setting:
             if not ok_N.any():
                 raise ValueError(f"no picture of split {split!r} can be read.")
             readable = chosen.select(np.asarray(ok_N, dtype=bool))
-            labels = labels_of(readable, self.classes)
             trunk_ND = np.asarray(trunk_ND)[ok_N]
+            labels = diagnoses_of(readable, self.classes)
             self._splits[split] = Cases(readable, trunk_ND, project(self.model, trunk_ND), labels)
         return self._splits[split]
+
+    def held_out(self) -> Cases | None:
+        """The cases of `valid`, by which probes may choose; none if there are none, or if they are scored."""
+        there = "split" in self.manifest and bool((self.manifest.table["split"] == "valid").any())
+        return self.cases("valid") if there and self.config.split != "valid" else None
 
 
 def scored_cases(manifest: Manifest, split: str) -> Manifest:
@@ -97,14 +103,11 @@ def project(model: Any, trunk_ND: np.ndarray) -> np.ndarray | None:
         return None
     import torch
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            pooled_ND = torch.as_tensor(trunk_ND, device=next(model.parameters()).device)
-            return model.project_image(pooled_ND).float().cpu().numpy()
-    finally:
-        model.train(was_training)
+    from dermis.model.look import evaluating
+
+    with evaluating(model), torch.inference_mode():
+        pooled_ND = torch.as_tensor(trunk_ND, device=next(model.parameters()).device)
+        return model.project_image(pooled_ND).float().cpu().numpy()
 
 
 def classes_of(manifest: Manifest, classes: list[str] | str | None) -> list[str]:
@@ -118,13 +121,8 @@ def classes_of(manifest: Manifest, classes: list[str] | str | None) -> list[str]
     return list(classes)
 
 
-def labels_of(manifest: Manifest, classes: list[str]) -> np.ndarray:
+def diagnoses_of(manifest: Manifest, classes: list[str]) -> np.ndarray:
     """Position of each case's diagnosis in ``classes``, −1 where it is null; ValueError for one that is not there."""
     if "diagnosis" not in manifest:
-        return np.full(len(manifest), -1)
-    place = {name: i for i, name in enumerate(classes)}
-    diagnosis = manifest.table["diagnosis"]
-    for name in diagnosis.dropna().unique():
-        if name not in place:
-            raise unknown("diagnosis in the manifest (it is not among the classes)", name, classes)
-    return diagnosis.map(place).fillna(-1).to_numpy(dtype=np.int64)
+        return np.full(len(manifest), UNKNOWN)
+    return labels_of(manifest, {"diagnosis": classes})[:, 0]

@@ -6,6 +6,7 @@ explain and no proof of bias. Macro means compare only classes that both groups 
 Shapes: N cases, C classes, R weight vectors (bootstrap draws).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,13 @@ class Gap:
     difference: Interval
 
 
+def attributes(manifest: Manifest, columns: Iterable[str]) -> Iterator[tuple[str, pd.Series]]:
+    """Those of ``columns`` that the manifest has and that tell cases apart, with each case's group."""
+    for column in columns:
+        if column in manifest and manifest.table[column].nunique() > 1:
+            yield column, attribute(manifest, column)
+
+
 def attribute(manifest: Manifest, column: str) -> pd.Series:
     """Each case's group under ``column`` as strings, null where it is not recorded; ages in years become bands."""
     values = manifest.table[column]
@@ -76,6 +84,13 @@ def attribute(manifest: Manifest, column: str) -> pd.Series:
     for low, high in AGE_BANDS:
         bands[(years >= low) & (years < high)] = f"{low}-{high - 1}" if high < 200 else f"{low}+"
     return bands
+
+
+def rows_of(attribute_N: pd.Series) -> dict[str, np.ndarray]:
+    """Group -> positions of its cases, by name; those whose attribute is null are the last, "not recorded"."""
+    group_N = attribute_N.fillna("not recorded").to_numpy(dtype=object)
+    names = sorted(set(group_N), key=lambda name: (name == "not recorded", name))
+    return {name: np.flatnonzero(group_N == name) for name in names}
 
 
 def by_subgroup(
@@ -93,12 +108,8 @@ def by_subgroup(
     Cases whose attribute is null form the group "not recorded", which takes no part in gaps. All numbers share the
     draws of patients, so a gap's interval knows that one patient can stand in two groups.
     """
-    attribute_N = attribute_N.reset_index(drop=True).fillna("not recorded").to_numpy(dtype=object)
-    patients_N = np.asarray(groups_N)
-    found, sizes = [], {}
-    for group in sorted(set(attribute_N), key=lambda g: (g == "not recorded", g)):
-        rows = np.flatnonzero(attribute_N == group)
-        sizes[group] = len(rows)
+    patients_N, found, members = np.asarray(groups_N), [], rows_of(attribute_N)
+    for group, rows in members.items():
         metrics = {}
         if len(rows) >= AT_LEAST:
             score, label = score_NC[rows], label_N[rows]
@@ -111,7 +122,7 @@ def by_subgroup(
         found.append(Subgroup(name, group, len(rows), len(np.unique(patients_N[rows])), metrics))
     measured = [g for g in found if g.metrics and g.name != "not recorded"]
     gaps = [
-        _gap(metric, measured, score_NC, label_N, attribute_N, patients_N, name, n_boot, seed)
+        _gap(metric, measured, score_NC, label_N, members, patients_N, name, n_boot, seed)
         for metric in METRICS
         if sum(np.isfinite(g.metrics[metric].value) for g in measured) > 1
     ]
@@ -123,7 +134,7 @@ def _gap(
     measured: list[Subgroup],
     score_NC: np.ndarray,
     label_N: np.ndarray,
-    attribute_N: np.ndarray,
+    members: dict[str, np.ndarray],
     patients_N: np.ndarray,
     name: str,
     n_boot: int,
@@ -133,8 +144,8 @@ def _gap(
         (g for g in measured if np.isfinite(g.metrics[metric].value)), key=lambda g: g.metrics[metric].value
     )
     worst, best = ranked[0], ranked[-1]
-    rows = np.flatnonzero((attribute_N == best.name) | (attribute_N == worst.name))
-    score, label, inside = score_NC[rows], label_N[rows], attribute_N[rows] == best.name
+    rows = np.sort(np.concatenate([members[best.name], members[worst.name]]))
+    score, label, inside = score_NC[rows], label_N[rows], np.isin(rows, members[best.name])
 
     def difference(weight_RN: np.ndarray) -> dict[str, np.ndarray]:
         pair = [METRICS[metric](score[side], label[side], weight_RN[:, side]) for side in (inside, ~inside)]

@@ -4,7 +4,7 @@ Wang et al. 2024 (SM3), section IV-B, and its release (@ 255038f, misc.py): AUC,
 of the target class, the last three decided by arg-max, and AVG, the plain mean over the eight columns.
 
 A class without cases has no AUC and no sensitivity, one that is never predicted has no precision.
-``undefined="nan"`` (default): AVG is the mean over the columns that have a value, and ``undefined_targets`` names the
+``undefined="nan"`` (default): AVG is the mean over the columns that have a value, and ``undefined_names`` names the
 others. ``undefined="zero"``: they count as 0 and drag AVG, as in the release's tables (torchmetrics 1.x); there the
 precision of vascular structures is such a 0. A case without a label (−1) is left out of that column only.
 
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dermis.cases.seven_point import POINTS
+from dermis.cases.seven_point import POINTS, melanomas
+from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.metrics import UNDEFINED, checked, macro_mean, positive_class_metrics
 from dermis.registry import unknown
 
@@ -46,7 +47,8 @@ TARGETS = (
     *(Target(name, f"finding.{criterion}", POINTS[criterion][0]) for name, criterion in _CRITERIA.items()),
     Target("DIAG", "diagnosis", "melanoma"),
 )
-"""in the table's order; the targets of the seven criteria are the classes that the seven-point checklist counts"""
+"""in the table's order; the targets of the criteria are the classes that the seven-point checklist counts, that of the
+diagnosis is the class that names melanoma"""
 AVERAGE = "AVG"
 METRICS = {
     "AUC": "positive AUROC",
@@ -73,7 +75,7 @@ def target_class_metrics(
         raise unknown("handling of undefined metrics", undefined, UNDEFINED)
     score_NC, label_N = np.asarray(score_NC), np.asarray(label_N)
     weight_RN = np.ones((1, len(label_N))) if weight_RN is None else weight_RN
-    known = label_N != -1
+    known = label_N != UNKNOWN
     if known.any():
         score_NC, label_N = checked(score_NC[known], label_N[known])
     else:  # a column that nobody annotated is undefined like a class without cases
@@ -93,7 +95,7 @@ def target_table(
     """The table's row of one model: "AUC: BWV", …, "AUC: AVG", "Sens: BWV", … -> value (R,).
 
     ``score``, ``label`` and ``classes``: manifest column -> probabilities (N, C), labels (N,) and the C names, the same
-    N cases everywhere. Raises ValueError for a column that is missing or has no target class.
+    N cases everywhere. Raises ValueError as ``target_places``.
     """
     at = target_places(classes)
     values = {
@@ -108,43 +110,36 @@ def target_table(
     return table
 
 
-def undefined_targets(
-    score: Mapping[str, np.ndarray], label: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]]
-) -> dict[str, list[str]]:
-    """Metric -> the columns without a value, which AVG leaves out or counts as 0; metrics with all eight are absent."""
+def undefined_names(table: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Metric -> the names without a value, which AVG leaves out or counts as 0; metrics with all values are absent.
+
+    ``table``: "metric: name" -> values of any shape (of several seeds: one without a value is enough), not AVG's alone,
+    with undefined ones NaN.
+    """
     missing: dict[str, list[str]] = {}
-    for key, value_R in target_table(score, label, classes).items():
+    for key, values in table.items():
         metric, _, name = key.partition(": ")
-        if name != AVERAGE and np.isnan(value_R[0]):
+        if name != AVERAGE and np.isnan(values).any():
             missing.setdefault(metric, []).append(name)
     return missing
 
 
-def all_class_average(
-    score: Mapping[str, np.ndarray],
-    label: Mapping[str, np.ndarray],
-    classes: Mapping[str, Sequence[str]],
-    weight_RN: np.ndarray | None = None,
-    *,
-    undefined: str = "nan",
-) -> dict[str, np.ndarray]:
-    """The mean over every class of the eight columns (24 of Derm7pt), the release's "8 all avg": metric -> (R,)."""
-    target_places(classes)
-    values = [
-        target_class_metrics(score[t.column], label[t.column], c, weight_RN, undefined=undefined)
-        for t in TARGETS
-        for c in range(len(classes[t.column]))
-    ]
-    return {metric: macro_mean(np.stack([v[metric] for v in values], axis=1), undefined) for metric in METRICS}
-
-
 def target_places(classes: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Short name -> the target's position among its column's classes; raises ValueError as ``target_table`` does."""
+    """Short name -> the target's position among its column's classes.
+
+    Raises ValueError for a column that is missing or has no target class, and for several classes of melanoma.
+    """
     if missing := [t.column for t in TARGETS if t.column not in classes]:
         raise ValueError(f"the table needs eight label columns; missing: {', '.join(missing)}.")
     places = {}
     for t in TARGETS:
-        if t.target not in classes[t.column]:
-            raise ValueError(f"{t.column} has no class {t.target!r}; its classes: {', '.join(classes[t.column])}.")
-        places[t.name] = list(classes[t.column]).index(t.target)
+        names = list(classes[t.column])
+        of_target = melanomas(names) if t.column == "diagnosis" else [name for name in names if name == t.target]
+        if not of_target:
+            raise ValueError(f"{t.column} has no class {t.target!r}; its classes: {', '.join(names)}.")
+        if len(of_target) > 1:
+            raise ValueError(
+                f"{t.column} has several classes of {t.target}, the table is of one: {', '.join(of_target)}."
+            )
+        places[t.name] = names.index(of_target[0])
     return places

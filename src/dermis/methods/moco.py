@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dermis.distributed import gather_rows
+from dermis.distributed import gather_rows, world_size
 from dermis.losses.moco import moco
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
@@ -99,7 +99,13 @@ class MoCo(nn.Module):
         return found
 
     def loss(self, embeddings: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Equation (1), summed over the pictures of a case; the keys wait for ``after_step``."""
+        """Equation (1), summed over the pictures of a case; the keys wait for ``after_step``.
+
+        Raises ValueError if the queue cannot hold a batch.
+        """
+        if (rows := world_size() * len(embeddings["image1"])) > self.config.queue:
+            size = self.config.queue
+            raise ValueError(f"a queue of {size} keys cannot hold a batch of {rows}: set method.queue to more.")
         terms = {}
         for picture in self.model.pictures:
             query_BE, key_BE = embeddings[f"{picture}1"], embeddings[f"{picture}2"].detach()
@@ -114,13 +120,11 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Equation (2). Raises ValueError if the queue cannot hold a batch."""
+        """Equation (2)."""
         for own, key in ((self.model.picture_towers, self.key_towers), (self.heads, self.key_heads)):
             torch._foreach_lerp_(list(key.parameters()), list(own.parameters()), 1 - self.config.momentum)
         size = self.config.queue
         rows = len(next(iter(self.fresh.values())))
-        if rows > size:
-            raise ValueError(f"a queue of {size} keys cannot hold a batch of {rows}: set method.queue to more.")
         place_B = (self.oldest + torch.arange(rows, device=self.oldest.device)) % size
         for picture, key_BE in self.fresh.items():
             self.queue(picture)[:, place_B] = key_BE.T

@@ -8,9 +8,9 @@ Release  Dylan-H-Wang/skin-sm3 at 255038f, src/models/baseline.py (``relation: n
     L = mean_k CE(h_k, y_k)                                                                          (1)
 
 It is what pre-trained models are fine-tuned with, the seven-point checklist as eight labels or a diagnosis as one.
-Heads of a model that is given with some of the same relation (SM3's second stage, in fine-tuning; the recipe's
-``model.weights`` brings towers only) are gone on from; which of its clusters becomes which class is then an accident,
-so ``new_heads`` draws the last layers afresh.
+Heads of a model that brings some of the same relation (SM3's second stage, by ``model.weights`` or in fine-tuning) are
+gone on from; which of its clusters becomes which class is then an accident, so ``new_heads`` draws the last layers
+afresh.
 
 Differs from the release:
   1. Labels may be unknown: a case counts for the labels that it has.
@@ -31,7 +31,7 @@ from dermis.losses.precision import at_least_float32
 from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
-from dermis.towers.label_heads import Relation
+from dermis.towers.label_heads import Relation, refuse_without_effect
 
 
 @dataclass(kw_only=True)
@@ -56,8 +56,7 @@ class MultiLabelConfig:
     """draw the last layers afresh where pre-training left some"""
 
     def __post_init__(self) -> None:
-        if self.layers != 6 and self.relation != "te":
-            raise ValueError(f"layers is about relation te; {self.relation} has none to count.")
+        refuse_without_effect(self)
 
 
 @method("multi_label")

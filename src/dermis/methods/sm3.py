@@ -57,7 +57,7 @@ from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.freeze import freeze
-from dermis.towers.label_heads import LabelHeads, Relation
+from dermis.towers.label_heads import LabelHeads, Relation, refuse_without_effect
 from dermis.towers.projection import projection
 
 FUSIONS = ("none", "concat", "sep_shared", "sep_sep")
@@ -99,8 +99,7 @@ class SM3Config:
     def __post_init__(self) -> None:
         if self.style and not (self.as_released and self.fusion in FUSIONS[2:]):
             raise ValueError("style has an effect with as_released and fusion sep_shared or sep_sep only; leave it 0.")
-        if self.layers != 6 and self.relation != "te":
-            raise ValueError(f"layers is about relation te; {self.relation} has none to count.")
+        refuse_without_effect(self)
 
 
 @method("sm3")
@@ -224,14 +223,13 @@ class SM3(nn.Module):
             F.cross_entropy(at_least_float32(logits_BC), y_B, ignore_index=-1)
             for logits_BC, y_B in zip(self._labels.logits(e_BLW), cluster_BL.unbind(1), strict=True)
         ]
-        self._remember(batch["row_B"], e_BLW)
+        self._remember(gather_rows(batch["row_B"]), gather_rows(e_BLW.detach()))
         total = torch.stack(terms)
         return {"loss": total.mean() if self.config.as_released else total.sum()}
 
     @torch.no_grad()
     def _remember(self, row_B: Tensor, e_BLW: Tensor) -> None:
-        row_B = gather_rows(row_B)
-        self.memory_NLW[row_B] = at_least_float32(gather_rows(e_BLW.detach()))
+        self.memory_NLW[row_B] = at_least_float32(e_BLW)
         self.known_N[row_B] = True
 
     @torch.no_grad()
@@ -243,15 +241,14 @@ class SM3(nn.Module):
             self.eval()
             if self.config.as_released:  # difference 5: nn.Module's own train, which frozen towers do not escape
                 nn.Module.train(self.model)
-                self.model.picture_towers.train()
-            for batch in batches.in_order():
+            for batch in batches.in_order():  # every rank looks at all cases, so that statistics move alike
                 batch.pop("quarantined")
                 batch = to_device(batch, self.memory_NLW.device)
                 h = self.embed(batch)
                 h_BD = torch.cat([h[f"{name}1"] for name in self.model.pictures], dim=1)
-                self._remember(batch["row_B"][: len(h_BD)], self._labels.embed(h_BD))
+                self._remember(batch["row_B"], self._labels.embed(h_BD))
         known_M = self.known_N.nonzero().squeeze(1)
-        draws = torch.Generator().manual_seed(epoch)
+        draws = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         for k, head in enumerate(self._labels.heads):
             points_MW = self.memory_NLW[known_M, k if self.memory_NLW.shape[1] > 1 else 0]
             count = self.config.clusters[k]

@@ -21,12 +21,16 @@ from dermis.towers.fusion_heads import FusionHeads
 from dermis.towers.image import ImageTower
 from dermis.towers.label_heads import LabelHeads
 from dermis.towers.projection import PairHeads
+from dermis.towers.spaces import Spaces
+from dermis.towers.tables import TableTowers
 
 PARTS: dict[str, Callable[..., nn.Module]] = {
     "pair": PairHeads,
     "labels": LabelHeads,
     "fusion": FusionHeads,
     "combinations": CombinationHeads,
+    "tables": TableTowers,
+    "spaces": Spaces,
 }
 """what may be built on the towers: name -> class, called with the towers' widths and plain settings"""
 PREDICTING = ("labels", "fusion", "combinations")
@@ -97,6 +101,10 @@ class Branches(nn.Module):
         self.parts[part] = PARTS[part](self.dims, **settings)
         self.settings[part] = settings
         return self.parts[part]
+
+    def remove(self, part: str) -> None:
+        """Leave a part out from now on."""
+        del self.parts[part], self.settings[part]
 
     @property
     def predicting(self) -> nn.Module | None:

@@ -1,5 +1,6 @@
 """What a recipe says about towers, and the towers it means."""
 
+import json
 import math
 from collections.abc import Mapping
 from copy import deepcopy
@@ -17,7 +18,7 @@ from dermis.towers.freeze import freeze
 from dermis.towers.image import ImageTower, classifier_keys, create_trunk, transform_of
 from dermis.towers.text import small_text_tower
 from dermis.towers.two_tower import TwoTower
-from dermis.towers.weights import load_strictly, read_weights
+from dermis.towers.weights import FOLDER, fetch_folder, load_strictly, read_weights
 
 OPEN_CLIP, HF = "open_clip:", "hf:"
 PAIRED = ("dermoscopy", "image")
@@ -95,7 +96,8 @@ class BranchesConfig:
     paired: bool = True
     """look at `dermoscopy` beside `image`; if not, at `image` alone"""
     weights: str | None = None
-    """a model of such towers to start from, as `dermis train` leaves one: local-dir:FOLDER or hf-hub:ORG/REPO"""
+    """a model of such towers to start from, as `dermis train` leaves one: local-dir:FOLDER or hf-hub:ORG/REPO; or a
+    checkpoint of SM3's release (.pth)"""
 
 
 def build_model(config: TwoTowerConfig | BranchesConfig, seed: int = 0, pretrained: bool = True) -> nn.Module:
@@ -109,17 +111,35 @@ def build_branches(config: BranchesConfig, seed: int = 0, pretrained: bool = Tru
     """A tower a picture, drawn by ``seed``; the global generator stays as it was.
 
     Both start from the same weights, drawn as well as pre-trained (SM3 starts both from ImageNet's): so their features
-    mean the same before they part. ``pretrained=False`` reads no weights. Raises ValueError as ``build_image_tower``.
+    mean the same before they part. ``pretrained=False`` reads no weights. With ``config.weights`` the model has that
+    model's parts too: a method goes on from those that it knows. Raises ValueError as ``build_image_tower``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pictures = PAIRED if config.paired else PAIRED[1:]
         tower = build_image_tower(config.image, pretrained)
         model = Branches({name: deepcopy(tower) for name in pictures}, config)
-    if config.weights and pretrained:
-        found = read_weights(config.weights)
-        load_strictly(model, {k: v for k, v in found.items() if not k.startswith("parts.")}, config.weights)
+        if config.weights and pretrained:
+            parts, tensors = _stored_branches(config.weights)
+            for part, given in parts.items():
+                model.add(part, **given)
+            load_strictly(model, tensors, config.weights)
     return model
+
+
+def _stored_branches(source: str) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    """Settings of the parts and all tensors of a model in a folder, on the hub or in a checkpoint of SM3's release."""
+    from dermis.towers.layouts import SETTINGS, sm3  # which builds towers itself
+
+    if (checkpoint := sm3.named(source)) is not None:
+        found = sm3.read(checkpoint)
+        return found.settings, found.state_dict()
+    folder = fetch_folder(source)
+    known = json.loads((folder / SETTINGS).read_text(encoding="utf-8")) if (folder / SETTINGS).is_file() else {}
+    if known.get("kind") != "branches":
+        what = known.get("kind") or f"no model of dermis (it has no {SETTINGS})"
+        raise ValueError(f"model.weights wants a model of towers side by side, and {source} is {what}.")
+    return known["parts"], read_weights(f"{FOLDER}{folder}")
 
 
 def rebuild_branches(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> Branches:

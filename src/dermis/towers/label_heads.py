@@ -8,7 +8,8 @@ Shapes: B cases, D features, L labels, W width of a label's embedding, C classes
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from dataclasses import fields
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,22 @@ RELATIONS: dict[str, str] = {
     "te": "proj, then a Transformer encoder of several layers",
 }
 assert set(RELATIONS) == set(get_args(Relation))
+USED_BY = {
+    "width": ("proj", "mlp", "msa", "tel", "te"),
+    "heads": ("msa", "tel", "te"),
+    "feedforward": ("tel", "te"),
+    "layers": ("te",),
+    "dropout": ("mlp", "msa", "tel", "te"),
+}
+"""setting -> the relations that look at it"""
+
+
+def refuse_without_effect(config: Any) -> None:
+    """Raises ValueError if a method's settings change one that its ``relation`` does not look at."""
+    for name, users in USED_BY.items():
+        default = next(f.default for f in fields(config) if f.name == name)
+        if getattr(config, name) != default and config.relation not in users:
+            raise ValueError(f"{name} has no effect with relation {config.relation}: it belongs to {', '.join(users)}.")
 
 
 class LabelHeads(nn.Module):

@@ -1,4 +1,4 @@
-"""What learns when a model is fine-tuned: all of it, what patterns leave, or adapters; each at its own rate."""
+"""Fine-tuning as a method: all of the model learns, what patterns leave, or adapters; each at its own rate."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -11,24 +11,31 @@ from dermis.methods.multi_label import MultiLabel, MultiLabelConfig, label_loss
 from dermis.towers import lora
 from dermis.towers.branches import Branches
 from dermis.towers.freeze import is_frozen
+from dermis.towers.label_heads import USED_BY
 from dermis.towers.layer_decay import lr_factors
 
 TOWERS, LABELS = "picture_towers", "parts.labels"
 
 
-class Trainable(MultiLabel):
+class FineTuneMethod(MultiLabel):
     """The multi-label classifier on a pre-trained model, fine-tuned as ``config`` says.
 
-    What a frozen module does stays the same to the bit: it is in evaluation mode, batch statistics included. Parts of
-    the model other than the label heads are frozen. Raises ValueError for settings that do not fit the model.
+    ``model`` has towers and at most label heads. What a frozen module does stays the same to the bit: it is in
+    evaluation mode, batch statistics included. ``gone_on_from``: how many weights of the model's label heads the heads
+    here start with, and how many there were. Raises ValueError for settings that do not fit the model.
     """
 
     def __init__(self, model: Branches, config: FineTuneConfig, targets: dict[str, list[str]]) -> None:
+        assert set(model.parts) <= {"labels"}
         before = dict(model.parts["labels"].named_parameters()) if "labels" in model.parts else {}
-        super().__init__(model, heads_of(model, config, targets))
+        heads = heads_of(model, config, targets)
+        super().__init__(model, heads)
         self.adapters = 0
-        if config.new_heads and not _heads_fit(before, model.parts["labels"]):
+        fit = fitting(before, model.parts["labels"])
+        if config.new_heads and not any(name.startswith("heads.") for name in fit):
             raise ValueError("new_heads has no effect: the model has no heads that these labels would go on from.")
+        kept = [name for name in fit if not (heads.new_heads and name.startswith("heads."))]
+        self.gone_on_from = sum(before[name].numel() for name in kept), sum(p.numel() for p in before.values())
         self._freeze(config)
         self.factor: dict[nn.Parameter, float] = {}
         if config.layer_decay is not None:
@@ -71,7 +78,7 @@ class Trainable(MultiLabel):
                 groups.setdefault(self.factor.get(parameter, 1.0), []).append(parameter)
         return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
 
-    def train(self, mode: bool = True) -> "Trainable":
+    def train(self, mode: bool = True) -> "FineTuneMethod":
         super().train(mode)
         for module in self.modules():
             if is_frozen(module):
@@ -87,7 +94,7 @@ class Trainable(MultiLabel):
     def _freeze(self, config: FineTuneConfig) -> None:
         model, adapted = self.model, list[str]()
         names = [name for name, _ in model.named_parameters()]
-        learns = {name for name in names if name.startswith((f"{TOWERS}.", f"{LABELS}."))}
+        learns = set(names)
         if config.lora is not None:
             adapted = [f"{TOWERS}.{layer}.weight" for layer in lora.adaptable(model.picture_towers)]
             if not adapted:
@@ -119,11 +126,9 @@ def heads_of(model: Branches, config: FineTuneConfig, targets: dict[str, list[st
         old = model.parts["labels"]
         fresh = fresh or (old.classes is not None and list(old.classes.items()) != list(targets.items()))
         if config.relation == "keep":
-            given = model.settings["labels"] | {"relation": old.relation}
-            known = ("relation", "width", "heads", "feedforward", "layers", "dropout")
-            own = {name: given[name] for name in known if name in given}
-            if own["relation"] != "te":
-                own.pop("layers", None)
+            given = model.settings["labels"]
+            used = {name for name, relations in USED_BY.items() if old.relation in relations}
+            own = {"relation": old.relation, **{name: given[name] for name in given if name in used}}
     if config.relation != "keep":
         own = {"relation": config.relation}
         own |= {k: getattr(config, k) for k in ("width", "dropout") if getattr(config, k) is not None}
@@ -152,6 +157,7 @@ def _near(pattern: str, names: Sequence[str]) -> str:
     return f"there are {', '.join(block for block in blocks if block.count('.') <= 2)}"
 
 
-def _heads_fit(before: Mapping[str, nn.Parameter], labels: nn.Module) -> bool:
-    own = {name: p.shape for name, p in labels.named_parameters() if name.startswith("heads.")}
-    return any(name in before and before[name].shape == shape for name, shape in own.items())
+def fitting(before: Mapping[str, nn.Parameter], labels: nn.Module) -> list[str]:
+    """The weights ``before`` that ``labels`` has too, in the same shape."""
+    own = {name: p.shape for name, p in labels.named_parameters()}
+    return [name for name, p in before.items() if own.get(name) == p.shape]

@@ -8,7 +8,7 @@ import torch
 from timm.optim import param_groups_layer_decay
 
 from dermis.evaluation.finetune_config import FineTuneConfig
-from dermis.evaluation.trainable import Trainable
+from dermis.evaluation.finetune_method import FineTuneMethod
 from dermis.towers import lora
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
@@ -55,7 +55,7 @@ def steps(method, count=2, lr=1e-2):
 )
 def test_frozen_weights_and_batch_statistics_stay_to_the_bit_and_all_others_move(freeze, frozen):
     torch.manual_seed(0)
-    method = Trainable(small("test_resnet", paired=True), FineTuneConfig(freeze=freeze), TARGETS)
+    method = FineTuneMethod(small("test_resnet", paired=True), FineTuneConfig(freeze=freeze), TARGETS)
     held = {name for name in method.state_dict() if name.startswith(frozen)}
     assert held
     moved = steps(method)
@@ -65,21 +65,10 @@ def test_frozen_weights_and_batch_statistics_stay_to_the_bit_and_all_others_move
 
 
 def test_a_block_with_frozen_weights_is_in_evaluation_mode_and_its_neighbours_are_not():
-    method = Trainable(small("test_resnet"), FineTuneConfig(freeze=["*.layer1.*"]), TARGETS).train()
+    method = FineTuneMethod(small("test_resnet"), FineTuneConfig(freeze=["*.layer1.*"]), TARGETS).train()
     trunk = method.model.picture_towers["image"].trunk
     assert not any(m.training for m in trunk.layer1.modules())
     assert all(m.training for m in trunk.layer2.modules())
-
-
-def test_other_parts_of_the_model_do_not_learn():
-    model = small(paired=True)
-    model.add("pair", width=8, shared=False)
-    method = Trainable(model, FineTuneConfig(), TARGETS)
-    learn, all_ = method.counts
-    assert all_ - learn == sum(p.numel() for p in model.parts["pair"].parameters()) > 0
-    moved = steps(method)
-    assert moved
-    assert not [name for name in moved if "parts.pair" in name]
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "resnet10t", "test_convnext", "vit_tiny_patch16_224"])
@@ -94,7 +83,7 @@ def test_rates_by_layer_are_timms_own_on_a_model_with_its_classifier(name):
 
 
 def test_every_learning_parameter_is_in_one_group_and_heads_have_the_full_rate():
-    method = Trainable(small(), FineTuneConfig(layer_decay=0.5), TARGETS)
+    method = FineTuneMethod(small(), FineTuneConfig(layer_decay=0.5), TARGETS)
     groups = adamw(method, TrainingConfig()).param_groups
     listed = [p for g in groups for p in g["params"]]
     assert len(listed) == len(set(listed)) == len(list(method.parameters()))
@@ -122,7 +111,7 @@ def test_open_clips_own_transformer_has_rates_by_layer_and_adapters_where_it_cal
     blocks = [{f for n, f in factors.items() if f".resblocks.{i}." in n} for i in range(3)]
     assert blocks == [{0.125}, {0.25}, {0.5}]
     assert factors["encoder.conv1.weight"] == factors["encoder.positional_embedding"] == 0.0625
-    method = Trainable(Branches({"image": tower}), FineTuneConfig(lora=2), TARGETS)
+    method = FineTuneMethod(Branches({"image": tower}), FineTuneConfig(lora=2), TARGETS)
     assert method.adapters == 6  # attention uses its projections' weights without calling them
     moved = steps(method, count=3)
     assert len([name for name in moved if "lora_B" in name]) == 6
@@ -137,7 +126,7 @@ def test_an_unknown_network_has_no_rates_by_layer():
 
 def test_adapters_alone_learn_and_merged_they_are_the_same_function():
     torch.manual_seed(0)
-    method = Trainable(small(), FineTuneConfig(lora=2, freeze=["*.blocks.[0-4].*"], layer_decay=0.5), TARGETS)
+    method = FineTuneMethod(small(), FineTuneConfig(lora=2, freeze=["*.blocks.[0-4].*"], layer_decay=0.5), TARGETS)
     assert method.adapters == 4
     moved = steps(method, count=3)
     assert {"lora_A" in n or "lora_B" in n or "parts.labels" in n for n in moved} == {True}
@@ -166,7 +155,7 @@ def test_accumulated_slices_give_the_step_of_the_whole_batch():
     gradients = []
     for count in (1, 3):
         torch.manual_seed(0)
-        method = Trainable(small(), FineTuneConfig(relation="tel", width=8, dropout=0.0), TARGETS).train()
+        method = FineTuneMethod(small(), FineTuneConfig(relation="tel", width=8, dropout=0.0), TARGETS).train()
         backward(method, batch_for(method.model), count, nullcontext, lambda loss: loss)
         gradients.append([p.grad for p in method.parameters()])
     for whole, sliced in zip(*gradients, strict=True):
@@ -182,28 +171,61 @@ def pretrained(classes, relation="tel"):
 
 def test_heads_of_pre_training_are_kept_with_their_relation_unless_new_ones_are_asked_for():
     model, before = pretrained([3, 2])
-    own = Trainable(model, FineTuneConfig(), TARGETS).model.parts["labels"]
+    own = FineTuneMethod(model, FineTuneConfig(), TARGETS).model.parts["labels"]
     assert own.relation == "tel"
     assert all(torch.equal(own.state_dict()[name], value) for name, value in before.items())
     model, before = pretrained([3, 2])
-    own = Trainable(model, FineTuneConfig(new_heads=True), TARGETS).model.parts["labels"].state_dict()
+    own = FineTuneMethod(model, FineTuneConfig(new_heads=True), TARGETS).model.parts["labels"].state_dict()
     assert {name for name, value in before.items() if not torch.equal(own[name], value)} == {
         "heads.0.weight", "heads.1.weight"
     }  # fmt: skip
 
 
+def test_settings_that_the_old_heads_have_no_use_for_are_not_taken_along():
+    model = small()
+    model.add("labels", classes=[3, 2], relation="proj", width=8, heads=2, feedforward=16, layers=3, dropout=0.0)
+    method = FineTuneMethod(model, FineTuneConfig(), TARGETS)
+    assert method.gone_on_from[0] == method.gone_on_from[1] == 8 * (model.dim + 1) * 2 + (8 + 1) * 5
+
+
 def test_heads_that_were_taught_other_labels_are_not_gone_on_from():
     model, before = pretrained({"diagnosis": ["x", "y", "z"], "finding.x": ["absent", "present"]})
-    own = Trainable(model, FineTuneConfig(), TARGETS).model.parts["labels"].state_dict()
+    own = FineTuneMethod(model, FineTuneConfig(), TARGETS).model.parts["labels"].state_dict()
     assert not torch.equal(own["heads.1.weight"], before["heads.1.weight"])
     assert torch.equal(own["projections.1.weight"], before["projections.1.weight"])
 
 
+@pytest.mark.parametrize(
+    "classes, settings, kept",
+    [
+        ([3, 2], {}, lambda name: True),
+        ([3, 2], {"new_heads": True}, lambda name: not name.startswith("heads.")),
+        ([3, 4], {}, lambda name: name != "heads.1.weight"),
+        (
+            {"other": ["x", "y", "z"], "finding.x": ["absent", "present"]},
+            {},
+            lambda name: not name.startswith("heads."),
+        ),
+        ([3, 2], {"relation": "no_proj"}, lambda name: False),
+    ],
+)
+def test_it_counts_the_weights_that_are_gone_on_from(classes, settings, kept):
+    model, before = pretrained(classes)
+    method = FineTuneMethod(model, FineTuneConfig(**settings), TARGETS)
+    assert method.gone_on_from == (
+        sum(value.numel() for name, value in before.items() if kept(name)),
+        sum(value.numel() for value in before.values()),
+    )
+    own = method.model.parts["labels"].state_dict()
+    same = {name for name, value in before.items() if name in own and torch.equal(own[name], value)}
+    assert same == {name for name in before if kept(name)}
+
+
 def test_a_hidden_layer_and_linear_heads():
-    mlp = Trainable(small(), FineTuneConfig(relation="mlp", width=7, dropout=0.3), TARGETS).model.parts["labels"]
+    mlp = FineTuneMethod(small(), FineTuneConfig(relation="mlp", width=7, dropout=0.3), TARGETS).model.parts["labels"]
     assert mlp.projections[0].out_features == 7
     assert mlp.mixer[1].p == 0.3
-    assert Trainable(small(), FineTuneConfig(), TARGETS).model.parts["labels"].relation == "no_proj"
+    assert FineTuneMethod(small(), FineTuneConfig(), TARGETS).model.parts["labels"].relation == "no_proj"
 
 
 @pytest.mark.parametrize(
@@ -221,14 +243,14 @@ def test_a_hidden_layer_and_linear_heads():
 )
 def test_settings_that_do_not_fit_the_model_are_one_sentence(name, settings, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
-        Trainable(small(name), FineTuneConfig(**settings), TARGETS)
+        FineTuneMethod(small(name), FineTuneConfig(**settings), TARGETS)
     assert str(caught.value).count("\n") == 0
 
 
 def test_new_heads_have_no_effect_where_the_old_ones_have_other_shapes():
     model, _ = pretrained([4, 4])
     with pytest.raises(ValueError, match="new_heads has no effect"):
-        Trainable(model, FineTuneConfig(new_heads=True), TARGETS)
+        FineTuneMethod(model, FineTuneConfig(new_heads=True), TARGETS)
 
 
 def test_without_peft_lora_names_the_extra(monkeypatch):
