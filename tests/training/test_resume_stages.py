@@ -1,4 +1,4 @@
-"""SM3's stages and MoCo's queue through recipe, batches, towers and loop: interrupted and resumed, the same bits."""
+"""SM3's stages, MoCo's queue and MAE's masks through recipe, batches and loop: cut and resumed, the same bits."""
 
 from dataclasses import replace
 
@@ -12,6 +12,7 @@ from dermis.run import batches_of, build_method, cases_of, training_cases
 from dermis.training.loop import train
 
 TINY = ["--model.image.size", "32"]
+MASKED = ["--model.image.name", "test_vit", "--method.decoder-width", "16", "--method.decoder-layers", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,8 @@ def run(cases, folder, recipe, arguments, die_at=None):
         ("sm3_synthetic", [], ("labels", 1)),
         ("sm3_synthetic", ["--method.as-released", "--method.relation", "te"], ("labels", 4)),
         ("moco", ["--method.queue", "20", "--model.paired"], ("", 3)),
+        ("mae", MASKED, ("", 3)),
+        ("mae", [*MASKED, "--training.accumulate", "2"], ("", 6)),
     ],
     ids=lambda x: str(x),
 )

@@ -129,6 +129,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "simclr": Augmentation(scale=(0.4, 1.0), horizontal_flip=0.5, blur=0.5, **_SKIN_JITTER),
     # MAKE 2025 (arXiv:2505.09372), released training command: no flip, no rotation.
     "make": Augmentation(scale=(0.4, 1.0), grayscale=0.2, interpolation="bicubic", **_SKIN_JITTER),
+    # He et al. 2022 (arXiv:2111.06377), Section 4: a crop and a flip; the amounts are the release's.
+    "mae": Augmentation(scale=(0.2, 1.0), horizontal_flip=0.5, interpolation="bicubic"),
     # SM3 2024, released code. Its 25-pixel trim of the Derm7pt borders is not done here.
     "sm3": Augmentation(
         scale=(0.5, 1.0),

@@ -45,6 +45,14 @@ class DataConfig:
     balance: bool = False
     """batches in which every class of every label is drawn equally often, of methods that learn labels of cases;
     training.batch_size is then a multiple of the number of classes (dermis.batch.balanced)"""
+    lesions: int | None = None
+    """draw patients and this many lesions of each at most; training.batch_size then counts patients, and an epoch shows
+    every patient once (of methods that contrast patients; None: draw cases)"""
+    draw_first: list[str] = field(default_factory=list)
+    """with `lesions`: diagnoses whose lesions are in every draw of their patient (SLIMP's authors: the malignant ones).
+    The batches are then made with labels: what is learnt from them is not self-supervised"""
+    corruption: float = 0.0
+    """probability that a metadata column of a case is drawn from other training cases each time it is seen (SCARF)"""
     hold_out: list[str] = field(default_factory=list)
     """diagnoses kept out of training, so that prompting them afterwards is zero-shot"""
     shuffle_texts: bool = False
@@ -55,6 +63,14 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.manifest and self.reader:
             raise ValueError("data.manifest and data.reader exclude each other: a manifest has been read already.")
+        if self.lesions is not None and self.lesions < 1:
+            raise ValueError(f"data.lesions must be at least 1, not {self.lesions}.")
+        if self.draw_first and self.lesions is None:
+            raise ValueError("data.draw_first has no effect without data.lesions, which draws patients.")
+        if self.balance and self.lesions is not None:
+            raise ValueError("data.balance and data.lesions exclude each other: batches are of classes or of patients.")
+        if not 0 <= self.corruption < 1:
+            raise ValueError(f"data.corruption is a probability from 0 to below 1, not {self.corruption}.")
         if self.options and not self.reader:
             raise ValueError("data.options are a reader's options, but no data.reader is set.")
         if self.narrate and self.texts not in (None, ["caption"]):

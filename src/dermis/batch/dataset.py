@@ -1,7 +1,7 @@
 """Cases -> samples -> batches. A bad picture is replaced by another case and reported; training goes on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch.utils.data import Dataset
 from dermis.batch.augment import Augmentation, Normalise, views
 from dermis.batch.sampler import Key
 from dermis.batch.sources import TextSource
-from dermis.batch.tables import TableSchema
+from dermis.batch.tables import LevelRows
 from dermis.batch.texts import Tokenizer, ragged
 from dermis.cases.manifest import Manifest
+from dermis.cases.table_schema import TableSchema
 from dermis.pictures import PictureError
 from dermis.pictures.store import read_bytes
+from dermis.towers import Transform
 
 MAX_REPLACEMENTS = 20
 
@@ -32,6 +34,16 @@ class PictureColumn:
     views: int = 1
 
 
+def picture_columns(
+    transforms: Mapping[str, Transform], augmentation: Augmentation, views: int = 1
+) -> list[PictureColumn]:
+    """Every picture column alike, at the size and in the colours that its tower (column -> ``Transform``) wants."""
+    return [
+        PictureColumn(column, replace(augmentation, size=t.size[0]), Normalise(t.mean, t.std), views)
+        for column, t in transforms.items()
+    ]
+
+
 class CaseDataset(Dataset[dict[str, Any]]):
     """Samples by (epoch, row). What a sample holds depends only on the seed and its key, never on the worker."""
 
@@ -42,21 +54,26 @@ class CaseDataset(Dataset[dict[str, Any]]):
         pictures: Sequence[PictureColumn] = (),
         texts: TextSource | None = None,
         tables: Mapping[str, TableSchema] | None = None,
+        corruption: float = 0.0,
         stored_ND: Tensor | None = None,
         labels: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
         """``stored_ND``: one stored picture embedding per row; ``labels`` (N,) or (N, L): what ``label_B`` or
-        ``label_BL`` says of each row.
+        ``label_BL`` says of each row; ``tables``: level -> the schema of its columns; ``corruption``: the probability
+        that a table column of a sample is drawn from the other rows (``tables.LevelRows``).
 
-        Raises ValueError if a picture column is missing.
+        Raises ValueError if a picture column is missing, for a table that its schema cannot read, and for a
+        probability outside 0 to 1.
         """
+        if not 0 <= corruption <= 1:
+            raise ValueError(f"corruption is a probability from 0 to 1, not {corruption}.")
         manifest.require([p.column for p in pictures], "training on pictures")
         self.root, self.rows, self.seed, self.texts = manifest.root, len(manifest), seed, texts
         self.pictures = [(p, manifest.table[p.column].tolist()) for p in pictures]
         self.per_row: dict[str, Tensor] = {}
-        for level, schema in (tables or {}).items():
-            self.per_row |= schema.tensors(manifest.table, level)
+        self.corruption = corruption
+        self.tables = [LevelRows(schema, manifest.table, level) for level, schema in (tables or {}).items()]
         if stored_ND is not None:
             self.per_row["stored_BD"] = stored_ND
         if labels is not None:
@@ -96,6 +113,8 @@ class CaseDataset(Dataset[dict[str, Any]]):
             sample[f"{picture.column}_BVCHW"] = torch.from_numpy(drawn)
         for name, values in self.per_row.items():
             sample[name] = values[row]
+        for level in self.tables:
+            sample |= level.corrupted(row, self.corruption, rng) if self.corruption else level.row(row)
         if self.texts is not None:
             sample["texts"] = self.texts(row, rng)
         return sample

@@ -1,61 +1,61 @@
-"""Table columns -> tensors: numbers standardised, categories as integers, and a mask of what is missing.
+"""Tables -> tensors: all rows of a level once, single rows in microseconds, and rows corrupted for contrast.
 
-What is learnt from the training cases (means, deviations, category lists) is plain data, so it can be stored beside the
-model and applied to a table that has never been seen.
+Shapes: N rows of the table, F numbers, G categorical columns.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from dermis.cases.manifest import Manifest
-
-LEVELS = ("lesion", "patient")
+from dermis.cases.table_schema import Arrays, TableSchema
 
 
-@dataclass(frozen=True)
-class TableSchema:
-    """Columns of one level. A number is stored as (x - mean) / deviation with 0 for missing; a category as 1 + its
-    place in the list, with 0 for missing or never seen."""
+class LevelRows:
+    """The rows of one level, read once.
 
-    numbers: dict[str, tuple[float, float]]
-    """column -> (mean, standard deviation) over the training cases, in the column's own unit"""
-    categories: dict[str, list[str]]
-    """column -> its values, in order"""
+    ``tensors`` holds all of them under the batch's names: ``{level}_num_BF`` float32, ``{level}_cat_BG`` int64,
+    ``{level}_missing_BF`` bool, and ``{level}_same_B`` int64, equal for rows that are equal in every column and in what
+    is missing (as the schema reads them: values never seen are all missing).
+    """
 
-    @classmethod
-    def learn(cls, manifest: Manifest, level: str) -> "TableSchema":
-        """Means, deviations and category lists of the columns ``level.*`` of the training cases."""
-        columns = [c for c in manifest.table.columns if c.startswith(f"{level}.") and c in manifest]
-        numbers = {}
-        for column in columns:
-            if column not in manifest.categories:
-                values = manifest.table[column].astype(float)
-                deviation = float(values.std(ddof=0))
-                numbers[column] = (float(values.mean()), deviation if deviation > 0 else 1.0)
-        return cls(numbers, {c: list(manifest.categories[c]) for c in columns if c in manifest.categories})
+    def __init__(self, schema: TableSchema, table: pd.DataFrame, level: str) -> None:
+        self.arrays = schema.arrays(table)
+        self.level, self.rows = level, len(table)
+        # a column's number or numbers, then the categories: what is drawn together
+        self.columns = len(schema.numbers) + len(schema.circular) + len(schema.categories)
+        self.column_of_F = np.array(schema.column_of_F, np.int64)
+        self.column_of_G = np.arange(self.columns - len(schema.categories), self.columns)
+        self.feature_F, self.feature_G = np.arange(len(self.column_of_F)), np.arange(len(self.column_of_G))
+        self.tensors = self._named(*self.arrays) | {f"{level}_same_B": torch.from_numpy(same_rows(self.arrays))}
 
-    def tensors(self, table: pd.DataFrame, level: str) -> dict[str, Tensor]:
-        """``{level}_num_NF`` float32, ``{level}_cat_NG`` int64 and ``{level}_missing_NF`` bool for all N rows.
+    def row(self, row: int) -> dict[str, Tensor]:
+        """One row under the batch's names."""
+        return {name: values[row] for name, values in self.tensors.items()}
 
-        A column that the table lacks is missing for every row.
+    def corrupted(self, row: int, rate: float, rng: np.random.Generator) -> dict[str, Tensor]:
+        """One row, each column of which is with probability ``rate`` that of another row, drawn anew for each column.
+
+        So a value comes from its column's own distribution in the table, and what is missing comes along. sin and cos
+        of a direction stay together. ``{level}_same_B`` remains that of the true row. Corruption of SCARF (Bahri et
+        al., ICLR 2022, Algorithm 1), where a fixed number of columns is drawn instead.
         """
-        rows = len(table)
-        num_NF = np.full((rows, len(self.numbers)), np.nan, dtype=np.float64)
-        for i, (column, (mean, deviation)) in enumerate(self.numbers.items()):
-            if column in table:
-                num_NF[:, i] = (table[column].astype(float).to_numpy(na_value=np.nan) - mean) / deviation
-        cat_NG = np.zeros((rows, len(self.categories)), dtype=np.int64)
-        for i, (column, values) in enumerate(self.categories.items()):
-            if column in table:
-                place = {value: j + 1 for j, value in enumerate(values)}
-                cat_NG[:, i] = [0 if pd.isna(v) else place.get(str(v), 0) for v in table[column]]
-        missing_NF = np.isnan(num_NF)
-        return {
-            f"{level}_num_BF": torch.from_numpy(np.where(missing_NF, 0.0, num_NF).astype(np.float32)),
-            f"{level}_cat_BG": torch.from_numpy(cat_NG),
-            f"{level}_missing_BF": torch.from_numpy(missing_NF),
-        }
+        drawn_C = rng.random(self.columns) < rate
+        source_C = np.where(drawn_C, rng.integers(self.rows, size=self.columns), row)
+        f, g = (source_C[self.column_of_F], self.feature_F), (source_C[self.column_of_G], self.feature_G)
+        num_NF, cat_NG, missing_NF = self.arrays
+        same = f"{self.level}_same_B"
+        return self._named(num_NF[f], cat_NG[g], missing_NF[f]) | {same: self.tensors[same][row]}
+
+    def _named(self, num: np.ndarray, cat: np.ndarray, missing: np.ndarray) -> dict[str, Tensor]:
+        arrays = {f"{self.level}_num_BF": num, f"{self.level}_cat_BG": cat, f"{self.level}_missing_BF": missing}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def same_rows(arrays: Arrays) -> np.ndarray:
+    """(N,) int64: equal numbers for equal rows, counted from 0 in order of appearance."""
+    same_N = np.zeros(len(arrays.num_NF), np.int64)
+    for column_N in (c for array in arrays for c in array.T):
+        value_N, values = pd.factorize(column_N)
+        same_N = pd.factorize(same_N * len(values) + value_N)[0].astype(np.int64)
+    return same_N

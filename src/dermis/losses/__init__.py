@@ -12,22 +12,28 @@ from dermis.losses.distillation import (
     rotation_similarity,
     soft_target,
 )
+from dermis.losses.masked_pixels import masked_pixels, patchify
 from dermis.losses.moco import moco
 from dermis.losses.multi_aspect import multi_aspect
 from dermis.losses.multi_aspect_released import multi_aspect_released
 from dermis.losses.multi_label import multi_label
+from dermis.losses.nested import info_nce, nested
 
 __all__ = [
     "caption",
     "clip",
     "cross_modal",
+    "info_nce",
     "kmeans",
+    "masked_pixels",
     "moco",
     "most_reliable",
     "multi_aspect",
     "multi_aspect_released",
     "multi_label",
+    "nested",
     "nt_xent",
+    "patchify",
     "relation_angle",
     "relation_distance",
     "relation_gram",

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dermis.batch.loader import Batches
-from dermis.batch.slices import to_device
+from dermis.batch.slices import cases_of, to_device
 from dermis.distributed import rank, world_size
 from dermis.training import average, ranks
 from dermis.training.accumulate import Autocast, backward
@@ -95,7 +95,7 @@ class _Loop:
             method.start_training(self.steps, len(batches.dataset))  # type: ignore[operator]
         self.quarantined: set[int] = set(quarantined(folder))
         self.previous: tuple[Tensor, dict[str, Any]] | None = None
-        self.waited = 0.0
+        self.waited, self.seen = 0.0, 0
         if config.compile:
             method.compile()
 
@@ -134,6 +134,7 @@ class _Loop:
         place, config = self.state.place, self.config
         self._quarantine(batch.pop("quarantined"))
         batch = to_device(batch, self.device)
+        self.seen += cases_of(batch)  # of this rank; batches of patients differ in size
         set_lr(self.state.optimiser, config.lr * lr_factor(place.step, self.steps, config.warmup, config.schedule))
         outputs = backward(self.method, batch, config.accumulate, self.autocast, self.state.scaler.scale)
         ranks.average_gradients(self.parameters)
@@ -161,9 +162,7 @@ class _Loop:
         elapsed = time.monotonic() - self.track.start
         figures = {name: float(value) for name, value in outputs.items()}
         figures["lr"] = self.state.optimiser.param_groups[0]["lr"]
-        figures["cases_per_second"] = (
-            (self.state.place.step - self.track.done) * self.state.cases_per_step / max(elapsed, 1e-9)
-        )
+        figures["cases_per_second"] = self.seen * world_size() / max(elapsed, 1e-9)
         figures["waiting_for_data"] = self.waited / max(elapsed, 1e-9)
         self.track.log(self.state.place.step, figures)
 
