@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "train what a recipe says, evaluate it, and leave a model folder and a report",
     "evaluate": "run evaluation protocols on a trained model",
     "embed": "write the embeddings of a manifest's pictures",
+    "extrapolate": "give image-only cases the metadata of the reference case that looks most alike",
     "list": "name readers, methods, recipes, augmentations, templates, class lists, tables, published models",
     "doctor": "say what is installed, what the machine can do and what is missing",
 }
@@ -39,7 +40,7 @@ Your own data:   dermis import csv cases.csv --out cases.parquet && dermis check
 
 def help_text() -> str:
     """What `dermis --help` prints."""
-    return HELP.format(commands="\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items()))
+    return HELP.format(commands="\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

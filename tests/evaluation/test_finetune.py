@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from dermis.cases.synthetic import make_cases
 from dermis.evaluation import finetune_run
-from dermis.evaluation.best_epoch import BestEpoch, macro_aurocs
+from dermis.evaluation.best_epoch import BestEpoch
 from dermis.evaluation.finetune import finetune
 from dermis.evaluation.finetune_batches import Features, batches_of
 from dermis.evaluation.finetune_config import FineTuneConfig, FineTuneTraining
 from dermis.evaluation.finetune_method import FineTuneMethod
+from dermis.evaluation.label_metrics import macro_aurocs
 from dermis.evaluation.label_predictions import predicted
 from dermis.model import embed as embed_module
 from dermis.model import load
@@ -119,7 +120,7 @@ def scripted(monkeypatch):
 
     def script(*figures):
         left = iter(figures)
-        monkeypatch.setattr(finetune_run, "macro_aurocs", lambda *_: {"label": next(left)})
+        monkeypatch.setattr(finetune_run, "macro_aurocs", lambda *_: {"label": [next(left)]})
 
     return script
 
@@ -162,7 +163,7 @@ def test_clean_never_looks_at_test_labels_and_paper_chooses_by_them_alone(cases,
     assert paper.protocol == "fine-tuning, epoch chosen on the scored split (paper)"
     assert "on the scored split itself was kept" in paper.about
     score = {name: score_SNC[0] for name, score_SNC in paper.scores.items()}
-    aurocs = macro_aurocs(score, np.stack(list(paper.labels.values()), axis=1))
+    aurocs = macro_aurocs(score, paper.labels)
     assert max(figures.values()) == pytest.approx(np.mean(list(aurocs.values())), abs=1e-12)
     _, changed = run(with_changed_labels(cases, "test"), "paper-test", "paper")
     _, valid = run(with_changed_labels(cases, "valid"), "paper-valid", "paper")
@@ -374,7 +375,7 @@ def test_the_figure_is_the_mean_of_one_vs_rest_areas_without_undefined_classes()
     score = {"a": rng.dirichlet(np.ones(3), 40), "b": rng.dirichlet(np.ones(2), 40), "c": rng.dirichlet(np.ones(2), 40)}
     label_NL = np.stack([rng.integers(2, size=40), rng.integers(2, size=40), np.zeros(40, int)], axis=1)
     label_NL[:5, 0] = -1
-    found = macro_aurocs(score, label_NL)
+    found = macro_aurocs(score, dict(zip(score, label_NL.T, strict=True)))
     known = label_NL[5:, 0]
     areas = [roc_auc_score(known == k, score["a"][5:, k]) for k in (0, 1)]  # class 2 has no case
     assert found["a"] == pytest.approx(np.mean(areas))

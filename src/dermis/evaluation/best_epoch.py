@@ -7,7 +7,7 @@ interruption overwrites its own figure, so both are the same however often a run
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dermis.cases.targets import UNKNOWN
-from dermis.evaluation.metrics import macro_mean
-from dermis.evaluation.ranking import one_vs_rest
 
 WEIGHTS, FIGURES = "best.safetensors", "best.json"
 FIGURE = "mean macro AUROC"
-
-
-def macro_aurocs(score: Mapping[str, np.ndarray], label_NL: np.ndarray) -> dict[str, float]:
-    """Label -> mean over its classes of the one-vs-rest AUROC, over the cases whose label is known (not -1).
-
-    ``score``: label -> probabilities (N, C). Undefined classes are left out; a label without any is NaN.
-    """
-    values = {}
-    for (name, score_NC), label_N in zip(score.items(), label_NL.T, strict=True):
-        known_N = label_N != UNKNOWN
-        values[name] = float(macro_mean(one_vs_rest(score_NC[known_N], label_N[known_N])[0])[0])
-    return values
 
 
 def refuse_undecidable(label_NL: np.ndarray, which: str) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from dermis.evaluation.best_epoch import BestEpoch, macro_aurocs, refuse_undecidable
+from dermis.evaluation.best_epoch import BestEpoch, refuse_undecidable
 from dermis.evaluation.finetune_batches import Features, batches_of, learnable
 from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.evaluation.finetune_method import FineTuneMethod
+from dermis.evaluation.label_metrics import macro_aurocs
 from dermis.evaluation.label_predictions import predicted
 from dermis.evaluation.rounds import Round
 from dermis.model import save
@@ -79,7 +80,9 @@ def fit(task: Task, part: Round, seed: int, folder: Path) -> Fitted:
             h_RD, ok_R = features(method.model, part.choose, fixed)
             label_RL = task.label_NL[part.choose][ok_R]
             refuse_undecidable(label_RL, f"the {len(label_RL)} readable cases that choose it")
-            return macro_aurocs(predicted(method.model, h_RD[ok_R]), label_RL)
+            score = predicted(method.model, h_RD[ok_R])
+            found = macro_aurocs(score, dict(zip(score, label_RL.T, strict=True)))
+            return {name: float(value_R[0]) for name, value_R in found.items()}
 
         _same_start(folder, _facts(task, rows, part.choose))
         best = BestEpoch(folder, measure, lambda: batches.order.epoch + 1, config.patience)
