@@ -29,6 +29,8 @@ class Experiment:
     """the loop; of a method with stages, a block for each"""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """what is measured afterwards"""
+    untrained: bool = True
+    """measure the model before training too, beside it (of a large corpus its pictures are then embedded first)"""
 
 
 def schema_for(method_name: str) -> type[Experiment]:

@@ -52,6 +52,8 @@ from dermis.training.loop import quarantined, train
 from dermis.training.ranks import joined
 
 UNTRAINED = "untrained"
+UNWATCHED = ("synonyms", "inputs")
+"""settings of the evaluation that stay at their default where training is watched, for time"""
 PACKAGES = ("dermis", "torch", "timm", "open_clip_torch", "numpy", "opencv-python-headless", "pandas")
 
 
@@ -305,7 +307,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                 **{
                     name: getattr(EvaluationConfig(), name)
                     for name, users in USED_BY.items()
-                    if name == "synonyms" or not set(users) & set(protocols)
+                    if name in UNWATCHED or not set(users) & set(protocols)
                 },
                 split="valid",
                 n_boot=20,
@@ -322,19 +324,21 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                 seed_everything(loop.seed)
                 method.start_stage(stage)  # type: ignore[operator]
             batches = batches_of(experiment, method, cases, texts, loop)  # first: what cannot work stops here
-            if is_main() and report is None:
+            if is_main() and report is None and experiment.untrained:
                 report = evaluation(UNTRAINED)
             train(method, batches, loop, folder / stage, device, watch)
             if hasattr(method, "choose_on_valid"):
                 notes.append(_chosen(method, manifest, experiment.data.cache))
-            if report is not None:
+            if is_main():
                 is_last = stage == list(stages)[-1]
-                report = report.beside(evaluation(experiment.name if is_last else f"{experiment.name}: {stage}"))
+                measured = evaluation(experiment.name if is_last else f"{experiment.name}: {stage}")
+                report = measured if report is None else report.beside(measured)
             if bad := quarantined(folder / stage):
                 notes.append(f"{len(bad)} training pictures could not be opened and were replaced (quarantine.jsonl).")
         if report is None:
             return None
-        report = replace(report, title=f"{experiment.name}: trained and untrained", notes=[*report.notes, *notes])
+        title = f"{experiment.name}: trained and untrained" if experiment.untrained else experiment.name
+        report = replace(report, title=title, notes=[*report.notes, *notes])
         page = report.write(folder / "report")
         save(folder / "model", method.model, recipe=experiment, report=json.loads(report.json()))
         Console(stderr=True).print(f"model: {folder / 'model'}\nreport: {page}", highlight=False, soft_wrap=True)

@@ -155,3 +155,16 @@ def test_what_cannot_be_learnt_or_read_is_said():
         TableSchema({"lesion.x": (0.0, 0.0)}, {}, {"lesion.y": 0.0})
     with pytest.raises(ValueError, match="of one kind only"):
         TableSchema({"lesion.x": (0.0, 1.0)}, {"lesion.x": ["a"]})
+
+
+def test_words_among_measurements_are_named_and_codes_are_not_measurements():
+    def learnt(values):
+        table = pd.DataFrame({"case_id": [str(i) for i in range(len(values))], "image": "x.jpg", "lesion.size": values})
+        return TableSchema.learn(Manifest.build(table, "/nowhere"), "lesion")
+
+    with pytest.raises(ValueError, match=r"lesion\.size holds numbers, such as '1', and words, such as 'large'"):
+        learnt(["1", "2.5", "large", None])
+    with pytest.raises(ValueError, match=r"such as 'large': leave the words empty"):
+        learnt([*map(str, range(30)), "large"])
+    assert learnt(["1", "2", "1-2", "other"]).categories == {"lesion.size": ["1", "1-2", "2", "other"]}
+    assert learnt(["1.5", "2.5"]).category_sizes == [2]

@@ -95,6 +95,7 @@ def embed(model):
 
 def config(*protocols, **changes):
     few = {"shots": [2], "shot_seeds": 3} if "few_shot" in protocols else {}
+    few |= {"low_shot_fractions": [0.5]} if "low_shot" in protocols else {}
     return EvaluationConfig(**{"protocols": list(protocols), "n_boot": 20} | few | changes)
 
 
@@ -104,7 +105,7 @@ def split(manifest, embed, name):
     return 2 * vectors[ok], part.table["diagnosis"][ok].map(CLASSES.index).to_numpy()
 
 
-@pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p not in (*LABELLING, "pairs")])
+@pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p not in (*LABELLING, "pairs", "table_retrieval")])
 def test_every_protocol_gives_numbers_with_intervals(protocol, model, manifest, embed):
     found = evaluate(model, manifest, config(protocol), embed=embed)
     overall = [e for e in found.entries if not e.class_name and not e.subgroup]

@@ -319,6 +319,14 @@ def test_what_has_no_effect_and_what_lacks_are_sentences():
         learn_tables(MANIFEST, ["lesion"], ["lesion.site", "patient.age"])
     with pytest.raises(ValueError, match=r"level patient needs at least one column patient\.NAME"):
         learn_tables(MANIFEST, ["patient"], ["lesion.site"])
+    for proxy in ("lesion.dx_type", "lesion.biopsed", "lesion.iddx_full", "lesion.mel_thick_mm", "patient.diagnosis_1"):
+        told = Manifest.build(TABLE.assign(**{proxy: ["a", "b"] * 3 + ["a"]}), "/nowhere")
+        with pytest.raises(ValueError, match=rf"{proxy} gives the diagnosis away.*method\.columns"):
+            learn_tables(told, ["lesion", "patient"])
+        level = proxy.split(".")[0]
+        assert learn_tables(told, [level], [proxy])[level].columns == [proxy]
+    harmless = Manifest.build(TABLE.assign(**{"lesion.changed": ["a", "b"] * 3 + ["a"]}), "/nowhere")
+    assert "lesion.changed" in learn_tables(harmless, ["lesion"])["lesion"].columns
     assert learn_tables(MANIFEST, ["case"])["case"].columns == [
         "lesion.size",
         "patient.age",

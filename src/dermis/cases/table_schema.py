@@ -5,6 +5,7 @@ A schema is plain data, so a recipe or a saved model holds it, and it reads tabl
 Shapes: N rows, F numbers (a direction counts as two), G categorical columns.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,6 +19,9 @@ from dermis.registry import unknown
 LEVELS = ("lesion", "patient")
 CIRCULAR = {"lesion.tbp_lv_symm_2axis_angle": 180.0}
 """columns that are directions -> period in the column's own unit. ISIC 2024's is an axis: 180 degrees are 0 again."""
+MOST_CODES = 20
+"""whole numbers of a categorical column that may be codes; more of them are measurements"""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Arrays(NamedTuple):
@@ -81,8 +85,8 @@ class TableSchema:
         """The schema of ``columns`` over the cases of ``manifest``, which shall be the training cases.
 
         ``columns``: a list, or a level ("lesion", "patient") for all of its columns that have a value. A column whose
-        known values are all equal keeps deviation 1. Raises ValueError for columns that the manifest lacks or that are
-        text, and, unless ``empty`` allows it, if there is no column.
+        known values are all equal keeps deviation 1. Raises ValueError for columns that the manifest lacks, that are
+        text or numbers with words among them, and, unless ``empty`` allows it, if there is no column.
         """
         chosen = _of_level(manifest, columns) if isinstance(columns, str) else list(dict.fromkeys(columns))
         if not chosen and not empty:
@@ -97,6 +101,7 @@ class TableSchema:
         for column in straight:
             if column in manifest.categories:
                 seen = set(table[column].dropna().unique())
+                _refuse_words_among_numbers(column, seen)
                 categories[column] = [value for value in manifest.categories[column] if value in seen]
             else:
                 x_N = _numbers(table, column)
@@ -136,6 +141,17 @@ def _of_level(manifest: Manifest, level: str) -> list[str]:
     if level not in LEVELS:
         raise unknown("level of a table", level, LEVELS)
     return [c for c in manifest.table.columns if c.startswith(f"{level}.") and c in manifest]
+
+
+def _refuse_words_among_numbers(column: str, values: set[str]) -> None:
+    """Raise ValueError for measurements that became categories because a word stands among them."""
+    numbers = {v for v in values if _NUMBER.fullmatch(v)}
+    measured = len(numbers) > MOST_CODES or any("." in v for v in numbers)
+    if measured and (words := sorted(values - numbers)):
+        raise ValueError(
+            f"{column} holds numbers, such as {min(numbers)!r}, and words, such as {words[0]!r}: leave the words "
+            "empty, which means missing, or put them into a column of their own."
+        )
 
 
 def _sin_and_cos(column: str) -> tuple[str, str]:

@@ -2,6 +2,9 @@
 
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Annotated
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from dermis.cases.seven_point import rule_of
 from dermis.evaluation.finetune_config import FineTuneConfig
@@ -16,6 +19,9 @@ PROTOCOLS = {
     "linear_probe": "logistic regression on the training pictures, penalty chosen on valid or by patients",
     "panderm": "the linear probe of PanDerm and Derm1M: their solver, on fractions of the training split",
     "few_shot": "logistic regression on k training cases per class, over several draws",
+    "low_shot": "logistic regression on a share of each class's training cases, over several draws",
+    "similar": "picture to picture: are the nearest training pictures of the same class?",
+    "table_retrieval": "picture to metadata and back, phenotype to patient, in the model's own spaces (SLIMP)",
     "labels": "the labels that the model was taught, as it predicts them itself",
     "second_stage": "the same mixed with support vector machines that also see the table (FusionM4Net)",
     "derm7pt": "seven-point checklist and diagnosis as SM3's Table I: own predictions, or probes on the features",
@@ -23,31 +29,45 @@ PROTOCOLS = {
     "pairs": "does a lesion's dermoscopy find its photograph? SM3's Table III, on each split",
 }
 """protocol -> what it does"""
-LEARNING = ("knn", "linear_probe", "panderm", "few_shot")
+LEARNING = ("knn", "linear_probe", "panderm", "few_shot", "low_shot")
 """protocols that learn the diagnosis from the split `train`"""
 CLASSIFYING = ("prompts", "make", *LEARNING)
+DIAGNOSES = (*CLASSIFYING, "similar")
+"""protocols about the one class of a case"""
+INPUTS = {
+    "image": "",
+    "table": "table",
+    "both": "image and table",
+    "extrapolated": "image and extrapolated table",
+    "shuffled": "image and shuffled table",
+}
+"""what learning protocols see -> what their name says of it"""
 LABELLING = ("labels", "second_stage", "derm7pt", "finetune")
 """protocols about several labels a case"""
 USED_BY = {
-    "classes": CLASSIFYING,
+    "classes": DIAGNOSES,
+    "merge": DIAGNOSES,
     "templates": ("prompts",),
     "prompt_names": ("prompts", "make"),
     "synonyms": ("prompts",),
     "scale": ("prompts", "concepts"),
     "positive": CLASSIFYING,
     "top": CLASSIFYING,
-    "undefined": (*CLASSIFYING, *LABELLING),
+    "undefined": (*DIAGNOSES, *LABELLING),
     "ontology": CLASSIFYING,
     "concepts": ("concepts",),
     "concept_terms": ("concepts",),
     "concept_templates": ("concepts",),
     "text": ("retrieval",),
-    "recall_at": ("retrieval",),
+    "recall_at": ("retrieval", "table_retrieval"),
     "diagonal": ("retrieval",),
-    "probe_features": LEARNING,
+    "precision_at": ("similar",),
+    "inputs": LEARNING,
+    "probe_features": (*LEARNING, "similar"),
     "neighbours": ("knn",),
     "shots": ("few_shot",),
-    "shot_seeds": ("few_shot",),
+    "low_shot_fractions": ("low_shot",),
+    "shot_seeds": ("few_shot", "low_shot"),
     "fractions": ("panderm",),
     "checklist_rule": LABELLING,
     "checklist_threshold": LABELLING,
@@ -57,6 +77,27 @@ USED_BY = {
 """setting -> the protocols that look at it; the others are about every protocol or about the report"""
 REPORTED = {"subgroups": (*CLASSIFYING, *LABELLING), "pictures": CLASSIFYING}
 """part of the report -> the protocols that have it; to switch it off (empty, 0) is no error with others"""
+
+
+def _classes_of_words(words: list[str]) -> dict[str, list[str]]:
+    classes: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, diagnosis = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word!r} is not CLASS=DIAGNOSIS.")
+        classes.setdefault(name, []).append(diagnosis)
+    return classes
+
+
+# plain lists in a dictionary cannot be told apart on a command line: where does the next class begin?
+FLAG_OF_CLASSES = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="CLASS=DIAGNOSIS …",
+    instance_from_str=_classes_of_words,
+    is_instance=lambda value: value is None or isinstance(value, dict),
+    str_from_instance=lambda classes: [f"{name}={d}" for name, ds in (classes or {}).items() for d in ds],
+)
+"""how a mapping of classes to diagnoses is written on the command line"""
 
 
 @dataclass(kw_only=True)
@@ -69,6 +110,9 @@ class EvaluationConfig:
     """the manifest's split that is scored, or `all` cases; probes and neighbours learn from `train`"""
     classes: list[str] | str | None = None
     """class names in label order, the name of a published class list, or none: the manifest's own diagnoses, sorted"""
+    merge: Annotated[dict[str, list[str]] | None, FLAG_OF_CLASSES] = None
+    """classes made of diagnoses, instead of `classes`: {malignant: [melanoma, …], benign: [nevus, …]}; cases of other
+    diagnoses are left out. On the command line: malignant=melanoma benign=nevus …"""
     templates: list[str] | str = "single"
     """prompt templates of `prompts`: sentences with {} for the class, or a named set"""
     prompt_names: dict[str, list[str]] | None = None
@@ -95,16 +139,23 @@ class EvaluationConfig:
     """the text column of `retrieval`"""
     recall_at: list[int] = field(default_factory=lambda: [1, 5, 10, 50])
     """the k of recall@k; those above the number of cases are left out"""
+    precision_at: list[int] = field(default_factory=lambda: [1, 5, 10])
+    """the k of `similar`: precision and mean average precision among the k nearest training pictures"""
     diagonal: bool = False
     """retrieval as CLIP publishes it: a duplicate of the right text is an error"""
+    inputs: list[str] = field(default_factory=lambda: ["image"])
+    """what kNN and probes see, each in turn: image; table (the metadata alone); both; extrapolated (the picture beside
+    the metadata of the nearest training picture); shuffled (beside those of another case: a control)"""
     probe_features: str = "projected"
     """what kNN and probes see: "projected" (the space shared with texts) or "trunk" (the tower's pooled vector)"""
     neighbours: int = 20
     """voting training pictures of `knn`"""
     shots: list[int] = field(default_factory=lambda: [1, 4, 16])
     """cases per class of `few_shot`"""
+    low_shot_fractions: list[float] = field(default_factory=lambda: [0.01, 0.05, 0.1, 0.25])
+    """shares of each class's training cases of `low_shot`; one that leaves a class fewer than 5 is left out"""
     shot_seeds: int = 5
-    """draws of those cases"""
+    """draws of the cases of `few_shot` and `low_shot`"""
     fractions: list[float] = field(default_factory=lambda: [0.1, 1.0])
     """shares of each class's training cases of `panderm` (published: 0.1, 0.3, 0.5, 1)"""
     checklist_rule: str = "weighted"
@@ -144,7 +195,7 @@ class EvaluationConfig:
             raise ValueError(f"checklist_threshold is 1 to {rule.highest}, not {self.checklist_threshold}.")
         if self.split != "test" and "second_stage" in self.protocols:
             raise ValueError(f"second_stage learns from `valid`, so it is scored on split `test`, not {self.split!r}.")
-        learners = (*LEARNING, "derm7pt")
+        learners = (*LEARNING, "similar", "derm7pt")
         if self.split == "all" and (learning := [p for p in self.protocols if p in learners]):
             raise ValueError(f"{learning[0]} learns from the split `train`, so it cannot be scored on split `all`.")
         if self.undefined not in ("nan", "zero"):
@@ -155,3 +206,29 @@ class EvaluationConfig:
             raise ValueError(
                 f"shot_seeds must be at least 2, or there is no spread to report; it is {self.shot_seeds}."
             )
+        self._check_inputs()
+        self._check_merge()
+        if wrong := [share for share in self.low_shot_fractions if not 0 < share <= 1]:
+            raise ValueError(f"low_shot_fractions are shares above 0 and at most 1; one is {wrong[0]}.")
+        if not self.precision_at or min(self.precision_at) < 1:
+            raise ValueError(f"precision_at lists numbers of pictures, 1 or more; it is {self.precision_at}.")
+
+    def _check_inputs(self) -> None:
+        for name in self.inputs:
+            if name not in INPUTS:
+                raise unknown("input", name, INPUTS)
+        if not self.inputs or len(set(self.inputs)) < len(self.inputs):
+            raise ValueError(f"inputs names each of what is seen once; it is {self.inputs}.")
+
+    def _check_merge(self) -> None:
+        if self.merge is None:
+            return
+        if self.classes is not None:
+            raise ValueError("classes has no effect beside merge, whose keys are the classes.")
+        if self.ontology is not None:
+            raise ValueError("ontology is about diagnoses: leave it out where merge makes classes of them.")
+        if empty := [name for name, diagnoses in self.merge.items() if not diagnoses]:
+            raise ValueError(f"class {empty[0]!r} of merge has no diagnosis.")
+        members = [diagnosis for diagnoses in self.merge.values() for diagnosis in diagnoses]
+        if repeated := [diagnosis for diagnosis in members if members.count(diagnosis) > 1]:
+            raise ValueError(f"merge names diagnosis {repeated[0]!r} twice.")

@@ -9,7 +9,7 @@ from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.concept_annotation import concept_metrics, single_class
-from dermis.evaluation.config import CLASSIFYING, EvaluationConfig
+from dermis.evaluation.config import DIAGNOSES, EvaluationConfig
 from dermis.evaluation.examples import examples
 from dermis.evaluation.label_metrics import measure_labels
 from dermis.evaluation.label_predictions import (
@@ -22,9 +22,12 @@ from dermis.evaluation.label_tables import case_table
 from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import confusion_matrix
 from dermis.evaluation.pairs import matched
-from dermis.evaluation.protocols import Scored, annotate, classify, retrieve_both
+from dermis.evaluation.protocols import annotate, classify, retrieve_both
 from dermis.evaluation.report import Entry, Report, Section, entries
-from dermis.evaluation.setting import Cases, Embed, Setting, scored_cases
+from dermis.evaluation.scored import Scored
+from dermis.evaluation.setting import Cases, Embed, Setting, classes_of, scored_cases
+from dermis.evaluation.similar import similar
+from dermis.evaluation.table_retrieval import table_retrieval
 
 
 def evaluate(
@@ -69,6 +72,8 @@ def evaluate(
         "derm7pt": lambda setting, shared: _labelled(derm7pt_predictions(setting), setting, shared),
         "finetune": _finetuned,
         "pairs": matched,
+        "similar": similar,
+        "table_retrieval": table_retrieval,
     }
     for protocol in config.protocols:
         if protocol in own_way:
@@ -80,6 +85,9 @@ def evaluate(
             found += measure(scored, cases, setting.classes, config, shared)
             pictures = 0 if any(s.examples for s in sections) else config.pictures
             sections.append(_section(scored, cases, setting.classes, name, pictures, config.seed))
+    if "extrapolated" in config.inputs:
+        new_entries, new_sections = _copies(setting, shared)
+        found, sections = found + new_entries, sections + new_sections
     return Report(
         title=f"Evaluation of {name}",
         dataset=shared["dataset"],
@@ -133,6 +141,21 @@ def _concepts(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], li
     return result, [Section(shared["model"], "concept annotation", found.about)]
 
 
+def _copies(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
+    """How true the metadata are that the scored cases were given."""
+    from dermis.evaluation.extrapolation import NONE  # Pillow, which this room's import leaves out
+    from dermis.evaluation.extrapolation_agreement import agreement
+
+    config = setting.config
+    given = {split: (copies.source[:, 0] == NONE).sum() for split, copies in setting.inputs.copies.items()}
+    without = ", ".join(f"{count} of {split}" for split, count in given.items() if count)
+    copies = setting.inputs.copies[config.split]
+    truth = setting.cases(config.split).manifest.table
+    found, sections = agreement(copies, truth, shared, n_boot=config.n_boot, seed=config.seed)
+    said = f" Cases without a source, whose table is empty: {without}." if without else ""
+    return found, [replace(section, about=section.about + said) for section in sections]
+
+
 def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
     from dermis.evaluation.finetune import finetune  # torch, which this room's import leaves out
     from dermis.model.cache import tower_key
@@ -149,7 +172,8 @@ def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
 
 def _labelled(found: LabelPredictions, setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
     config = setting.config
-    numbers = list(measure_labels(found, config, shared, setting.classes))
+    diagnoses = classes_of(setting.manifest, None) if config.merge else setting.classes
+    numbers = list(measure_labels(found, config, shared, diagnoses))
     table = case_table(found, config.checklist_rule, config.checklist_threshold)
     unknown = {name: int((label_N == UNKNOWN).sum()) for name, label_N in found.labels.items()}
     without = ", ".join(f"{count} without {name}" for name, count in unknown.items() if count)
@@ -168,10 +192,19 @@ def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictur
 
 
 def _notes(setting: Setting) -> list[str]:
-    classifying = [f"`{name}`" for name in setting.config.protocols if name in CLASSIFYING]
-    if not classifying:
+    diagnosing = ", ".join(f"`{name}`" for name in setting.config.protocols if name in DIAGNOSES)
+    if not diagnosing:
         return []
-    notes, undiagnosed = [], int((setting.cases(setting.config.split).label == UNKNOWN).sum())
-    if undiagnosed:
-        notes.append(f"{undiagnosed} cases without a diagnosis take no part in {', '.join(classifying)}.")
-    return [*notes, f"{len(setting.classes)} classes: {', '.join(setting.classes)}."]
+    notes, cases = [], setting.cases(setting.config.split)
+    diagnosis = cases.manifest.table["diagnosis"]
+    if undiagnosed := int(diagnosis.isna().sum()):
+        notes.append(f"{undiagnosed} cases without a diagnosis take no part in {diagnosing}.")
+    classes = setting.classes
+    if merge := setting.config.merge:
+        classes = [f"{name} ({', '.join(merge[name])})" for name in classes]
+        others = diagnosis[(cases.label == UNKNOWN) & diagnosis.notna()]
+        if len(others):
+            which = ", ".join(sorted(others.unique()))
+            notes.append(f"{len(others)} cases of other diagnoses ({which}) take no part in {diagnosing}.")
+    notes.append(f"{len(classes)} classes: {', '.join(classes)}.")
+    return list(dict.fromkeys([*notes, *setting.notes]))

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN
 from dermis.registry import unknown
@@ -73,9 +74,11 @@ def one_hot(manifest: Manifest, columns: Sequence[str] = ()) -> np.ndarray:
     """Categories of ``columns`` (none: all of lesion.* and patient.*) as 0 and 1, side by side; missing: all 0.
 
     The order is that of the manifest's own lists, so that its splits agree. Raises ValueError for a column that is no
-    category, or if there is none.
+    category, if there is none, and for a label proxy that nobody asked for.
     """
-    columns = columns or [c for c in manifest.categories if c.startswith(("lesion.", "patient."))]
+    if not columns:
+        columns = [c for c in manifest.categories if c.startswith(("lesion.", "patient."))]
+        refuse_label_proxies(columns, "evaluation.metadata")
     if not columns:
         raise ValueError("the manifest has no categories lesion.NAME or patient.NAME to learn from.")
     blocks = []

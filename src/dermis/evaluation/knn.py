@@ -1,8 +1,26 @@
 """Weighted nearest neighbours by cosine (Wu et al. 2018, section 3.4; DINO's k = 20, temperature 0.07)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dermis.evaluation.prompt_classification import unit_length
+
+
+def side_by_side(
+    train_blocks: Sequence[np.ndarray], query_blocks: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of features (picture, table), (M, F) and (N, F) each, as one: (M, D) and (N, D).
+
+    Each block is centred on the training cases and of unit length, so the cosine of the whole is the mean of the
+    blocks' cosines: neither wins by its width or by a component that all cases share.
+    """
+    train, query = [], []
+    for train_MF, query_NF in zip(train_blocks, query_blocks, strict=True):
+        centre_F = train_MF.mean(axis=0, dtype=np.float64)
+        train.append(unit_length(train_MF - centre_F))
+        query.append(unit_length(query_NF - centre_F))
+    return np.concatenate(train, axis=1), np.concatenate(query, axis=1)
 
 
 def knn_scores(

@@ -15,8 +15,8 @@ from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.few_shot import over_seeds
 from dermis.evaluation.hierarchy import ClassPlaces, class_places, hierarchy_metrics
 from dermis.evaluation.metrics import classification_metrics, panderm_metrics, undefined_classes
-from dermis.evaluation.protocols import Scored
 from dermis.evaluation.report import Entry, entries
+from dermis.evaluation.scored import Scored
 from dermis.evaluation.setting import Cases
 from dermis.evaluation.subgroups import attributes, by_subgroup
 from dermis.language.ontology import ontology_of
@@ -34,7 +34,8 @@ def measure(
     common = shared | {"protocol": scored.protocol}
     size = {"n": len(label_N), "patients": groups.nunique()}
     if scored.scores.ndim == 3:
-        yield from entries(_over_draws(scored.scores, label_N, groups, classes, config), **size, **common)
+        found = _over_draws(scored.scores, label_N, groups, classes, config)
+        yield from entries(found, notes=scored.notes, **size, **common)
         return
     score_NC = scored.scores
     found = intervals(

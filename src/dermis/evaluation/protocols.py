@@ -1,20 +1,19 @@
 """The protocols on a model and a manifest: each turns cases into scores; none computes a metric.
 
-Shapes: N cases to score, C classes, S draws of few-shot cases, D embedding.
+Shapes: N cases to score, C classes, D embedding.
 """
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dermis.evaluation.concept_annotation import concept_scores, concept_truth, concept_vectors
-from dermis.evaluation.few_shot import PANDERM_SEEDS, few_shot_scores
-from dermis.evaluation.knn import knn_scores
-from dermis.evaluation.linear_probe import linear_probe
+from dermis.evaluation.config import LEARNING
+from dermis.evaluation.learning import learn
 from dermis.evaluation.prompt_classification import (
     PUBLISHED_SCALE,
     prompt_scores,
@@ -23,30 +22,20 @@ from dermis.evaluation.prompt_classification import (
     text_classifier,
 )
 from dermis.evaluation.retrieval import Retrieved, image_to_text, text_to_image
+from dermis.evaluation.scored import Scored
 from dermis.evaluation.setting import Cases, Setting
 from dermis.language.concept_terms import terms_of
 from dermis.language.prompts import class_prompts, references
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A classification protocol's probabilities (N, C), or (S, N, C) over draws, with what to say about them."""
-
-    protocol: str
-    about: str
-    scores: np.ndarray
-    class_notes: dict[str, str] = field(default_factory=dict)
-    as_panderm: bool = False
-    """with the other metrics of PanDerm's tables"""
-
-
 def classify(protocol: str, setting: Setting) -> Iterator[Scored]:
-    """The classification protocols of one name in the recipe (``few_shot`` and ``panderm`` give several)."""
+    """The classification protocols of one name in the recipe (several fractions, shots or inputs give several)."""
     if len(setting.classes) < 2:
         raise ValueError(f"protocol {protocol!r} needs at least two classes; there are {setting.classes}.")
-    by_name = {"prompts": _prompts, "make": _make, "knn": _knn, "linear_probe": _linear_probe}
-    by_name |= {"panderm": _panderm, "few_shot": _few_shot}
-    yield from by_name[protocol](setting)
+    if protocol in LEARNING:
+        yield from learn(protocol, setting)
+    else:
+        yield from {"prompts": _prompts, "make": _make}[protocol](setting)
 
 
 def _prompts(setting: Setting) -> Iterator[Scored]:
@@ -97,77 +86,6 @@ def _shared_space(cases: Cases) -> np.ndarray:
 
 def _seen_forms(names: dict[str, list[str]], texts: Iterable[str]) -> dict[str, int]:
     return seen_in_training([form for forms in names.values() for form in forms], texts)
-
-
-@dataclass(frozen=True)
-class _Learning:
-    """Features and labels to learn from, and features to score."""
-
-    train: Cases
-    train_features: np.ndarray
-    query_features: np.ndarray
-    classes: int
-    space: str
-
-
-def _learning(setting: Setting) -> _Learning:
-    train, query = setting.cases("train").diagnosed(), setting.cases(setting.config.split).diagnosed()
-    stage = setting.config.probe_features
-    space = f"On {stage} features of {len(train.label)} training cases"
-    return _Learning(train, train.features(stage), query.features(stage), len(setting.classes), space)
-
-
-def _knn(setting: Setting) -> Iterator[Scored]:
-    given, k = _learning(setting), setting.config.neighbours
-    scores = knn_scores(given.train_features, given.train.label, given.query_features, given.classes, k=k)
-    yield Scored("kNN", f"{given.space}: k = {k}, cosine, temperature 0.07.", scores)
-
-
-def _linear_probe(setting: Setting) -> Iterator[Scored]:
-    given, stage = _learning(setting), setting.config.probe_features
-    valid, chosen_on = None, "5 folds of the training patients"
-    if (held_out := setting.held_out()) is not None and (held_out.label >= 0).any():
-        held_out, chosen_on = held_out.diagnosed(), "the valid split"
-        valid = held_out.features(stage), held_out.label
-    groups_M = given.train.manifest.groups().to_numpy(dtype=object)
-    probe = linear_probe(
-        given.train_features,
-        given.train.label,
-        given.classes,
-        valid=valid,
-        groups_M=groups_M,
-        seed=setting.config.seed,
-    )
-    about = f"{given.space}, standardised; C = {probe.c:g} by the log loss on {chosen_on}."
-    yield Scored("linear probe", about, probe.scores(given.query_features))
-
-
-def _panderm(setting: Setting) -> Iterator[Scored]:
-    given = _learning(setting)
-    about = f"{given.space}, as they come; C = D · classes / 100; a fraction's cases are drawn with seed 42."
-    for fraction in setting.config.fractions:
-        scores = few_shot_scores(
-            given.train_features,
-            given.train.label,
-            given.query_features,
-            given.classes,
-            fraction=fraction,
-            seeds=PANDERM_SEEDS,
-            solver="panderm",
-        )
-        name = f"linear probe, PanDerm solver, {fraction:.0%} of training"
-        yield Scored(name, about, scores[0], as_panderm=True)
-
-
-def _few_shot(setting: Setting) -> Iterator[Scored]:
-    given = _learning(setting)
-    seeds = [setting.config.seed + s for s in range(setting.config.shot_seeds)]
-    about = f"{given.space}: mean over {len(seeds)} draws of k cases per class; intervals cover draws and patients."
-    for shots in setting.config.shots:
-        scores = few_shot_scores(
-            given.train_features, given.train.label, given.query_features, given.classes, shots=shots, seeds=seeds
-        )
-        yield Scored(f"few-shot, {shots} per class", about, scores)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dermis.evaluation.plots import plots_of
 from dermis.evaluation.report import Entry, Example, Report, Section
 from dermis.evaluation.report_tables import Table, meaning, protocols, tables
 
-HEADLINES = ("macro AUROC", "balanced accuracy", "accuracy", "recall@10")
+HEADLINES = ("macro AUROC", "balanced accuracy", "accuracy", "recall@10", "macro precision@10")
 
 
 def html(report: Report) -> str:
@@ -61,7 +61,8 @@ def _protocol(report: Report, protocol: str) -> str:
     for about in dict.fromkeys(s.about for s in sections if s.about):
         parts.append(f"<p>{escape(about)}</p>")
     whole, *others = tables(report, protocol)
-    parts.append(_table(whole))
+    if whole.rows:
+        parts.append(_table(whole))
     for section in sections:
         parts.append(_plots(section, several) + _pictures(section, several))
     if others:

@@ -25,6 +25,9 @@ MEANINGS = {
     "recall@k": "share of queries with at least one right answer among the first k",
     "true recall@k": "share of all right answers that are among the first k",
     "mean average precision": "mean over queries of the precision at each right answer",
+    "precision@k": "share of the k nearest training pictures that have the picture's class",
+    "macro precision@k": "the same, as the mean over classes; rare ones count alike",
+    "mean average precision@k": "the same among the k nearest: early right ones count more, 1 is no wrong one before",
     "mean rank": "rank of the first right answer; 1 is best",
     "median rank": "the same, median",
 }

@@ -120,15 +120,34 @@ def retrieve(
     return Retrieved(*(np.concatenate(column) for column in zip(*parts, strict=True)), tuple(ks))
 
 
+def ranking_key(score_qC: np.ndarray, right_qC: np.ndarray) -> np.ndarray:
+    """One integer per candidate (q, C) that sorts by falling score and, at equal scores, wrong before right.
+
+    Its last bit says which are right. Rounding makes equal what differs by the order of summation alone.
+    """
+    return np.rint(score_qC * -1e9).astype(np.int64) * 2 + right_qC
+
+
 def _ranked(score_qC: np.ndarray, right_qC: np.ndarray, ks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    # One integer per candidate that sorts by falling score and, at equal scores, wrong before right. Rounding makes
-    # equal what differs by the order of summation alone.
-    right_qC = np.sort(np.rint(score_qC * -1e9).astype(np.int64) * 2 + right_qC, axis=1) & 1
+    right_qC = np.sort(ranking_key(score_qC, right_qC), axis=1) & 1
     found_qC = np.cumsum(right_qC, axis=1)
     positives_q = found_qC[:, -1]
     precision_qC = found_qC / np.arange(1, right_qC.shape[1] + 1)
     average_q = (precision_qC * right_qC).sum(axis=1) / positives_q
     return right_qC.argmax(axis=1) + 1, found_qC[:, [k - 1 for k in ks]], positives_q, average_q
+
+
+def by_chance(positives_Q: np.ndarray, candidates: int, ks: tuple[int, ...]) -> dict[str, float]:
+    """What an order at random gives queries with that many right answers: metric -> expected value.
+
+    The first of m right answers among C candidates has rank (C + 1) / (m + 1), and the first k hold none of them with
+    probability (C - m)/C · (C - m - 1)/(C - 1) · … (k factors).
+    """
+    left_QK = np.maximum(candidates - positives_Q[:, None] - np.arange(max(ks, default=0)), 0)
+    missed_QK = np.cumprod(left_QK / (candidates - np.arange(left_QK.shape[1])), axis=1)
+    chances = {f"recall@{k}": float(1 - missed_QK[:, k - 1].mean()) for k in ks}
+    chances |= {f"true recall@{k}": k / candidates for k in ks}
+    return chances | {"mean rank": float(((candidates + 1) / (positives_Q + 1)).mean())}
 
 
 def weighted_median(value_Q: np.ndarray, weight_RQ: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 Shapes: N cases, D tower width, E width of the space shared with texts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN, labels_of
 from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.inputs import Inputs
 from dermis.language.prompts import class_list
 from dermis.registry import unknown
 
@@ -22,7 +23,7 @@ Embed = Callable[[Manifest], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases of one split whose pictures could be read; ``label_N`` is −1 where there is no diagnosis."""
+    """Cases of one split whose pictures could be read; ``label`` (N,) is −1 without a diagnosis of a class."""
 
     manifest: Manifest
     trunk: np.ndarray
@@ -46,10 +47,14 @@ class Cases:
 
     def diagnosed(self) -> "Cases":
         """Those with a diagnosis; raises ValueError if there are none."""
-        rows = np.flatnonzero(self.label >= 0)
+        return self.select(self.with_label())
+
+    def with_label(self) -> np.ndarray:
+        """Positions of the cases with a diagnosis; raises ValueError if there are none."""
+        rows = np.flatnonzero(self.label != UNKNOWN)
         if not len(rows):
-            raise ValueError("no case of the split has a diagnosis.")
-        return self.select(rows)
+            raise ValueError("no case of the split has a diagnosis, or one of the classes that were asked for.")
+        return rows
 
 
 @dataclass
@@ -64,14 +69,21 @@ class Setting:
     cache: Path | None = None
     """folder of pooled vectors, for protocols that embed by themselves"""
     classes: list[str] = field(init=False)
+    inputs: Inputs = field(init=False)
     bad_pictures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """what protocols found that the report is to say"""
     _splits: dict[str, Cases] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.classes = classes_of(self.manifest, self.config.classes)
+        if self.config.merge:
+            self.classes = merged_classes(self.manifest, self.config.merge)
+        else:
+            self.classes = classes_of(self.manifest, self.config.classes)
         for name in [self.config.positive or (), *(self.config.synonyms or ()), *(self.config.prompt_names or ())]:
             if name and name not in self.classes:
                 raise unknown("class", name, self.classes)
+        self.inputs = Inputs(self)
 
     def cases(self, split: str) -> Cases:
         if split not in self._splits:
@@ -82,7 +94,7 @@ class Setting:
                 raise ValueError(f"no picture of split {split!r} can be read.")
             readable = chosen.select(np.asarray(ok_N, dtype=bool))
             trunk_ND = np.asarray(trunk_ND)[ok_N]
-            labels = diagnoses_of(readable, self.classes)
+            labels = diagnoses_of(readable, self.classes, self.config.merge)
             self._splits[split] = Cases(readable, trunk_ND, project(self.model, trunk_ND), labels)
         return self._splits[split]
 
@@ -121,8 +133,26 @@ def classes_of(manifest: Manifest, classes: list[str] | str | None) -> list[str]
     return list(classes)
 
 
-def diagnoses_of(manifest: Manifest, classes: list[str]) -> np.ndarray:
-    """Position of each case's diagnosis in ``classes``, −1 where it is null; ValueError for one that is not there."""
+def merged_classes(manifest: Manifest, merge: Mapping[str, Sequence[str]]) -> list[str]:
+    """The classes that diagnoses are merged into, in order; ValueError for a diagnosis that no case has."""
+    there = classes_of(manifest, None)
+    for diagnosis in (d for diagnoses in merge.values() for d in diagnoses):
+        if diagnosis not in there:
+            raise unknown("diagnosis in merge", diagnosis, there)
+    return list(merge)
+
+
+def diagnoses_of(
+    manifest: Manifest, classes: list[str], merge: Mapping[str, Sequence[str]] | None = None
+) -> np.ndarray:
+    """Position of each case's diagnosis in ``classes`` (N,), −1 where it is null.
+
+    With ``merge`` (class -> diagnoses) the position of the class that the diagnosis is of, −1 for a diagnosis of none.
+    Raises ValueError, without it, for a diagnosis that is not among the classes.
+    """
     if "diagnosis" not in manifest:
         return np.full(len(manifest), UNKNOWN)
+    if merge:
+        place = {d: classes.index(name) for name, diagnoses in merge.items() for d in diagnoses}
+        return np.array([place.get(d, UNKNOWN) for d in manifest.table["diagnosis"]], np.int64)
     return labels_of(manifest, {"diagnosis": classes})[:, 0]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
 from dermis.cases.table_schema import LEVELS, TableSchema
 from dermis.recipe import to_mapping
@@ -35,11 +36,13 @@ class TableSettings:
 def learn_tables(cases: Manifest, levels: Sequence[str], columns: list[str] | None = None) -> dict[str, TableSchema]:
     """Level -> schema of its columns over ``cases``, which shall be the training cases.
 
-    Raises ValueError for a column that is no metadata, that no level takes, or that is missing, and for a level
-    without columns.
+    Raises ValueError for a column that is no metadata, that no level takes, or that is missing, for a level without
+    columns, and for a label proxy that nobody asked for by name (``cases.label_proxies``).
     """
     parts = {level: LEVELS if level == CASE else (level,) for level in levels}
     there = [c for c in cases.table.columns if c in cases and c.split(".")[0] in LEVELS]
+    if columns is None:
+        refuse_label_proxies(there)
     for column in columns or ():
         if column not in there:
             raise unknown("column in method.columns", column, there)

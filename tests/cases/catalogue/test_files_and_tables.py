@@ -61,9 +61,9 @@ def test_encoding_and_delimiter_are_recognised(tmp_path, name, encoding, separat
     (tmp_path / name).write_bytes(text.encode(encoding))
     table = read_table(tmp_path / name)
     assert table.columns.tolist() == ["id", "Größe", "note"]
-    assert table["Größe"].tolist() == ["ü", None]
+    assert table["Größe"].fillna("missing").tolist() == ["ü", "missing"]
     assert table["note"].tolist()[0].splitlines() == ["two", "lines"]
-    assert table["note"].tolist()[1] is None
+    assert table["note"].isna().tolist()[1]
 
 
 def test_excel_without_openpyxl_is_one_sentence(tmp_path, monkeypatch):

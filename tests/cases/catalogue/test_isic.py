@@ -66,6 +66,13 @@ def test_isic2020_counts_are_the_published_ones(shared_data):
     assert (manifest.table["diagnosis"] == "melanoma").sum() == 584
 
 
+@pytest.mark.data
+def test_isic2020_as_the_challenge_has_it_is_benign_or_malignant_in_every_row(shared_data):
+    table = import_set("isic2020", shared_data / "isic2020_tables", binary="true").table
+    assert table["diagnosis"].value_counts().to_dict() == {"benign": 32542, "malignant": 584}
+    assert (table["diagnosis"] == table["finding.malignancy"]).all()
+
+
 def test_isic2020_v1_has_no_lesions_and_pictures_in_train(tmp_path):
     (tmp_path / "train.csv").write_text(
         "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target\n"

@@ -14,6 +14,7 @@ from dermis.cases.catalogue import (  # noqa: F401 (importing them registers the
     derm7pt,
     fitzpatrick17k,
     ham10000,
+    hiba,
     image_folder,
     isic2019,
     isic2020,

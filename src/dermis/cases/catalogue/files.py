@@ -39,7 +39,8 @@ class Files:
         found = [Path(folder) / name for folder, name in _walk(root)]
         loose = [f.relative_to(root).as_posix() for f in found if f.suffix.lower() in PICTURES]
         archives = [f for f in found if f.suffix.lower() in ARCHIVES]
-        inside = [f"{a.relative_to(root).as_posix()}!/{member}" for a in archives for member in _members(a)]
+        places = {archive: archive.relative_to(root).as_posix() for archive in archives}
+        inside = [f"{place}!/{member}" for archive, place in places.items() for member in _members(archive)]
         tables = [f for f in found if f.suffix.lower() in TABLES] if path.is_dir() else [path]
         return cls(root, loose + inside, tables)
 
@@ -77,10 +78,11 @@ class Files:
 def _key(path: str) -> str:
     """How paths are compared: lower case, / between folders, an archive like a folder, no picture extension."""
     path = path.replace("\\", "/").casefold()
-    for archive in ARCHIVES:
-        path = path.replace(f"{archive}!/", "/")
-    stem, extension = os.path.splitext(path)
-    return stem if extension in PICTURES else path
+    if "!/" in path:
+        for archive in ARCHIVES:
+            path = path.replace(f"{archive}!/", "/")
+    stem, _, extension = path.rpartition(".")
+    return stem if f".{extension}" in PICTURES else path
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ ROW = (
 
 
 @reader("isic2020")
-def isic2020(files: Files) -> Reading:
+def isic2020(files: Files, binary: bool = False) -> Reading:
     """ISIC 2020: 33,126 dermoscopic pictures of 2,056 patients, 584 melanomas.
 
     Source: Rotemberg et al., Scientific Data 8, 34 (2021); challenge2020.isic-archive.com, Kaggle
@@ -30,16 +30,16 @@ def isic2020(files: Files) -> Reading:
 
     On disk: `train.csv` or `ISIC_2020_Training_GroundTruth[_v2].csv` (v2 adds lesion_id); pictures `train/*.jpg`.
 
-    Columns: diagnosis, finding.malignancy (benign or malignant: the challenge's target), patient_id, lesion_id,
-    lesion.localization, patient.age, patient.sex.
+    Columns: diagnosis (`binary=True`: benign or malignant, in every row), finding.malignancy (the same: the challenge's
+    target), patient_id, lesion_id, lesion.localization, patient.age, patient.sex.
 
     Counts: 32,542 benign, 584 malignant; diagnosis known in 6,002 rows (nevus 5193, melanoma 584, seborrheic keratosis
     135, lentigo NOS 44, lichenoid keratosis 37, solar lentigo 7, two single ones), "unknown" in 27,124.
 
     Group key: patient_id.
 
-    Traps: a diagnosis of "unknown" is null here, though all those rows are benign: use finding.malignancy for the
-    challenge's task. The organisers publish a list of duplicates (ISIC_2020_Training_Duplicates.csv); `dermis check`
+    Traps: a diagnosis of "unknown" is null here, though all those rows are benign: `binary=True` is the challenge's
+    task. The organisers publish a list of duplicates (ISIC_2020_Training_Duplicates.csv); `dermis check`
     finds near-duplicates across splits. The DICOM version is not read; the test set has no labels.
     """
     table = find_table(files, ROW, "ISIC 2020")
@@ -49,7 +49,7 @@ def isic2020(files: Files) -> Reading:
         "lesion_id": table.get("lesion_id"),
         "image": files.find_all(table["image_name"], "train/{}.jpg"),
         "modality": "dermoscopic",
-        "diagnosis": table["diagnosis"],
+        "diagnosis": table["benign_malignant" if binary else "diagnosis"],
         "finding.malignancy": table["benign_malignant"],
         "lesion.localization": readable(table["anatom_site_general_challenge"]),
         "patient.age": numbers(table["age_approx"]),

@@ -20,6 +20,7 @@ ISIC_CLASSES = {
 }
 """codes of HAM10000 and of the ISIC challenges -> names of the zero-shot lists of Derm1M and MAKE"""
 
+ROMAN = {"I": "1", "II": "2", "III": "3", "IV": "4", "V": "5", "VI": "6"}
 SEXES = {"male": "male", "female": "female", "m": "male", "f": "female", "man": "male", "woman": "female"}
 
 
@@ -57,8 +58,8 @@ def one_hot(table: pd.DataFrame, names: Mapping[str, str]) -> pd.Series:
 
 
 def fitzpatrick(column: pd.Series) -> pd.Series:
-    """ "3.0" -> "3"; whatever is not one of the six types -> null."""
-    types = numbers(column)
+    """ "3.0" or "III" -> "3"; whatever is not one of the six types -> null."""
+    types = numbers(column.replace(ROMAN))
     return types.map(lambda t: str(int(t)) if 1 <= t <= 6 else None, na_action="ignore").astype(object)
 
 

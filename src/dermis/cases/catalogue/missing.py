@@ -10,9 +10,11 @@ WORDS = ("", "nan", "none", "null", "na", "n/a", "unk", "unknown", "not availabl
 
 def null_missing(column: pd.Series, also: Iterable[str] = ()) -> pd.Series:
     """``column`` of strings, stripped, with null where a whole cell is one of WORDS or ``also`` (in any case)."""
-    column = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-    words = {*WORDS, *(word.casefold() for word in also)}
-    return column.astype(object).mask(column.str.casefold().isin(words), None)
+    if not isinstance(column.dtype, pd.StringDtype):  # text stays text: as objects it is slow and large
+        column = column.astype(object)
+    column = column.where(column.notna(), "").astype(str).str.strip()
+    words = {*WORDS, *(word.lower() for word in also)}
+    return column.mask(column.str.lower().isin(words), None)
 
 
 def numbers(column: pd.Series) -> pd.Series:
