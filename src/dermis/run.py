@@ -152,7 +152,8 @@ def batches_of(
     )  # fmt: skip
     order = _order(data, method, cases, labels, loop)
     workers = 0 if stored is not None else loop.workers
-    return Batches(dataset, order, Collate(model.text.tokenizer if texts is not None else None), workers)
+    collate = Collate(model.text.tokenizer if texts is not None else None, dataset.tables)
+    return Batches(dataset, order, collate, workers)
 
 
 def _order(

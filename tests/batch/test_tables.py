@@ -41,7 +41,7 @@ def schemas(manifest):
 def test_samples_hold_the_rows_of_both_levels():
     manifest = cases()
     dataset = CaseDataset(manifest, tables=schemas(manifest))
-    batch = Collate()([dataset[0, row] for row in (3, 3, 7)])
+    batch = Collate(tables=dataset.tables)([dataset[0, row] for row in (3, 3, 7)])
     for level, schema in schemas(manifest).items():
         num_NF, cat_NG, missing_NF = schema.arrays(manifest.table)
         for name, expected in (("num_BF", num_NF), ("cat_BG", cat_NG), ("missing_BF", missing_NF)):
@@ -67,8 +67,8 @@ def test_a_missing_number_is_not_the_same_as_the_mean():
 
 def corrupted(manifest, rate, draws=4000, row=5):
     rows = LevelRows(TableSchema.learn(manifest, "lesion"), manifest.table, "lesion")
-    samples = [rows.corrupted(row, rate, np.random.default_rng([9, i])) for i in range(draws)]
-    return rows, {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
+    source_BC = np.stack([rows.sources(row, rate, np.random.default_rng([9, i])) for i in range(draws)])
+    return rows, rows.batch([row] * draws, source_BC)
 
 
 def test_each_column_is_drawn_by_itself_and_as_often_as_it_should():
@@ -113,6 +113,10 @@ def test_sin_and_cos_stay_together_and_other_columns_do_not():
     assert min(places([1, 2])) == -1
 
 
+def seen(dataset, epoch, row):
+    return Collate(tables=dataset.tables)([dataset[epoch, row]])
+
+
 def test_corruption_depends_on_seed_and_key_and_leaves_the_identity():
     manifest = cases()
     tables = schemas(manifest)
@@ -121,18 +125,18 @@ def test_corruption_depends_on_seed_and_key_and_leaves_the_identity():
         for rate, seed in ((0.5, 1), (0.5, 1), (0.5, 2), (0.0, 1))
     )
     keys = [(epoch, row) for epoch in range(2) for row in range(20)]
-    backwards = {key: two[key] for key in reversed(keys)}
+    backwards = {key: seen(two, *key) for key in reversed(keys)}
     changed = {"seed": False, "epoch": False, "rate": False}
     for epoch, row in keys:
-        sample = one[epoch, row]
+        sample = seen(one, epoch, row)
         for name in sample.keys() - {"quarantined"}:
             assert torch.equal(sample[name], backwards[epoch, row][name])
         for level in tables:
-            assert sample[f"{level}_same_B"] == none[epoch, row][f"{level}_same_B"]
+            assert sample[f"{level}_same_B"] == seen(none, epoch, row)[f"{level}_same_B"]
         num = sample["lesion_num_BF"]
-        changed["seed"] |= not torch.equal(num, other_seed[epoch, row]["lesion_num_BF"])
-        changed["epoch"] |= not torch.equal(num, one[1 - epoch, row]["lesion_num_BF"])
-        changed["rate"] |= not torch.equal(num, none[epoch, row]["lesion_num_BF"])
+        changed["seed"] |= not torch.equal(num, seen(other_seed, epoch, row)["lesion_num_BF"])
+        changed["epoch"] |= not torch.equal(num, seen(one, 1 - epoch, row)["lesion_num_BF"])
+        changed["rate"] |= not torch.equal(num, seen(none, epoch, row)["lesion_num_BF"])
     assert all(changed.values())
 
 

@@ -71,7 +71,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
         manifest.require([p.column for p in pictures], "training on pictures")
         self.root, self.rows, self.seed, self.texts = manifest.root, len(manifest), seed, texts
         self.pictures = [(p, manifest.table[p.column].tolist()) for p in pictures]
-        self.per_row: dict[str, Tensor] = {}
+        self.per_row: dict[str, Tensor] = {"row_B": torch.arange(self.rows)}
         self.corruption = corruption
         self.tables = [LevelRows(schema, manifest.table, level) for level, schema in (tables or {}).items()]
         if stored_ND is not None:
@@ -89,7 +89,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
         """The sample of ``key``; if its picture cannot be opened, another case's, drawn from the same key."""
         epoch, row = key
         quarantined: list[tuple[int, str]] = []
-        replacements = np.random.default_rng([self.seed, epoch, row, 1])
+        replacements = None
         while True:
             try:
                 return self._sample(epoch, row) | {"quarantined": quarantined}
@@ -99,11 +99,12 @@ class CaseDataset(Dataset[dict[str, Any]]):
                     raise ValueError(
                         f"{len(quarantined)} pictures in a row cannot be opened; the last: {error}"
                     ) from None
+                replacements = replacements or np.random.default_rng([self.seed, *key, 1])
                 row = int(replacements.integers(self.rows))
 
     def _sample(self, epoch: int, row: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, epoch, row])
-        sample: dict[str, Any] = {"row_B": torch.tensor(row)}
+        sample: dict[str, Any] = {}
         for picture, paths in self.pictures:
             data = read_bytes(self.root, paths[row])
             try:
@@ -113,8 +114,8 @@ class CaseDataset(Dataset[dict[str, Any]]):
             sample[f"{picture.column}_BVCHW"] = torch.from_numpy(drawn)
         for name, values in self.per_row.items():
             sample[name] = values[row]
-        for level in self.tables:
-            sample |= level.corrupted(row, self.corruption, rng) if self.corruption else level.row(row)
+        if self.corruption:
+            sample["sources"] = [level.sources(row, self.corruption, rng) for level in self.tables]
         if self.texts is not None:
             sample["texts"] = self.texts(row, rng)
         return sample
@@ -125,10 +126,15 @@ class Collate:
     """Samples -> batch (docs/design.md); ``quarantined`` lists the (row, reason) of the pictures that were replaced."""
 
     tokenizer: Tokenizer | None = None
+    tables: Sequence[LevelRows] = ()
+    """the dataset's, whose rows are looked up for the whole batch at once"""
 
     def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        tensors = [name for name in samples[0] if name not in ("texts", "quarantined")]
+        tensors = [name for name in samples[0] if name not in ("texts", "quarantined", "sources")]
         batch: dict[str, Any] = {name: torch.stack([s[name] for s in samples]) for name in tensors}
+        for i, level in enumerate(self.tables):
+            source_BC = np.stack([s["sources"][i] for s in samples]) if "sources" in samples[0] else None
+            batch |= level.batch(batch["row_B"], source_BC)
         if self.tokenizer is not None:
             batch |= ragged([s["texts"] for s in samples], self.tokenizer)
         batch["quarantined"] = [entry for s in samples for entry in s["quarantined"]]

@@ -1,5 +1,6 @@
 """Batches of an epoch, from any position, with or without worker processes."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +37,15 @@ class Batches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.loader)
+        if not self.loader.num_workers:
+            return iter(self.loader)
+        # a worker's collector would write to every object that it shares with us, and so copy a large table's pages
+        gc.collect()
+        gc.freeze()
+        try:
+            return iter(self.loader)
+        finally:
+            gc.unfreeze()
 
     def in_order(self) -> Iterator[dict[str, Any]]:
         """Every case once, in the manifest's order, in this process: also those that the epoch's last batch leaves out.

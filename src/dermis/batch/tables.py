@@ -1,7 +1,9 @@
-"""Tables -> tensors: all rows of a level once, single rows in microseconds, and rows corrupted for contrast.
+"""Tables -> tensors: all rows of a level once, the rows of a batch together, as they are or corrupted for contrast.
 
-Shapes: N rows of the table, F numbers, G categorical columns.
+Shapes: N rows of the table, B of a batch, F numbers, G categorical columns, C columns of either kind.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,23 +31,26 @@ class LevelRows:
         self.feature_F, self.feature_G = np.arange(len(self.column_of_F)), np.arange(len(self.column_of_G))
         self.tensors = self._named(*self.arrays) | {f"{level}_same_B": torch.from_numpy(same_rows(self.arrays))}
 
-    def row(self, row: int) -> dict[str, Tensor]:
-        """One row under the batch's names."""
-        return {name: values[row] for name, values in self.tensors.items()}
-
-    def corrupted(self, row: int, rate: float, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One row, each column of which is with probability ``rate`` that of another row, drawn anew for each column.
+    def sources(self, row: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+        """The row from which each column of ``row`` is taken, (columns,): with probability ``rate`` any, drawn anew for
+        each column, else its own.
 
         So a value comes from its column's own distribution in the table, and what is missing comes along. sin and cos
-        of a direction stay together. ``{level}_same_B`` remains that of the true row. Corruption of SCARF (Bahri et
-        al., ICLR 2022, Algorithm 1), where a fixed number of columns is drawn instead.
+        of a direction stay together. Corruption of SCARF (Bahri et al., ICLR 2022, Algorithm 1), where a fixed number
+        of columns is drawn instead.
         """
         drawn_C = rng.random(self.columns) < rate
-        source_C = np.where(drawn_C, rng.integers(self.rows, size=self.columns), row)
-        f, g = (source_C[self.column_of_F], self.feature_F), (source_C[self.column_of_G], self.feature_G)
+        return np.where(drawn_C, rng.integers(self.rows, size=self.columns), row)
+
+    def batch(self, row_B: Sequence[int], source_BC: np.ndarray | None = None) -> dict[str, Tensor]:
+        """These rows under the batch's names, each column from its source; ``{level}_same_B`` stays the row's own."""
+        row_B = np.asarray(row_B)
+        if source_BC is None:
+            return {name: values[row_B] for name, values in self.tensors.items()}
+        f, g = (source_BC[:, self.column_of_F], self.feature_F), (source_BC[:, self.column_of_G], self.feature_G)
         num_NF, cat_NG, missing_NF = self.arrays
         same = f"{self.level}_same_B"
-        return self._named(num_NF[f], cat_NG[g], missing_NF[f]) | {same: self.tensors[same][row]}
+        return self._named(num_NF[f], cat_NG[g], missing_NF[f]) | {same: self.tensors[same][row_B]}
 
     def _named(self, num: np.ndarray, cat: np.ndarray, missing: np.ndarray) -> dict[str, Tensor]:
         arrays = {f"{self.level}_num_BF": num, f"{self.level}_cat_BG": cat, f"{self.level}_missing_BF": missing}

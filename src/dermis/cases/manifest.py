@@ -123,7 +123,10 @@ class Manifest:
             table = _read_parquet(path)
         if root is None:
             root = os.path.normpath(path.parent / sidecar["image_root"])
-        return cls.build(table, root, categories=sidecar["categories"])
+        manifest = cls.build(table, root, categories=sidecar["categories"])
+        del table
+        pa.default_memory_pool().release_unused()  # what reading needed: of 400,000 rows more than what is kept
+        return manifest
 
     @classmethod
     def build(cls, table: pd.DataFrame, root: Path | str, categories: dict[str, list[str]] | None = None) -> "Manifest":
