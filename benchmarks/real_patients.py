@@ -40,7 +40,7 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 SETS: dict[str, dict[str, Any]] = {
     "ham10000": {"model": {"image": {"size": 56}}, "training": {"epochs": 1, "batch_size": 48}},
-    "pad_ufes_20": {"model": {"image": {"size": 98}}, "training": {"epochs": 4, "batch_size": 24}},
+    "pad_ufes_20": {"model": {"image": {"size": 56}}, "training": {"epochs": 4, "batch_size": 24}},
 }
 ROWS: dict[str, dict[str, Any]] = {
     "nested": {"method": {"name": "slimp"}},
@@ -127,6 +127,7 @@ def main(
         mapping["model"]["image"]["weights"] = str(weights.resolve())
         if row == "SimCLR":
             mapping["training"]["batch_size"] = CASES_A_STEP[name]
+        mapping["untrained"] = row == "SimCLR"  # the weights that all start from, with plain tables
         mapping["evaluation"]["merge"] = next(iter(tasks(name).values()))
         recipe = out / f"{name}-{row.replace(' ', '-')}.yaml"
         recipe.write_text(yaml.safe_dump(mapping | {"name": row.replace(" ", "_").lower()}, sort_keys=False))

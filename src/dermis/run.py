@@ -44,7 +44,7 @@ from dermis.model.embed import embed_cases, embed_pictures
 from dermis.progress import counting
 from dermis.recipe import write_yaml
 from dermis.registry import unknown
-from dermis.towers.build import build_model
+from dermis.towers.build import PAIRED, build_model
 from dermis.towers.freeze import is_frozen
 from dermis.towers.two_tower import TwoTower
 from dermis.training.config import TrainingConfig
@@ -148,7 +148,7 @@ def batches_of(
     labels = _labels(method, cases)
     dataset = CaseDataset(
         cases, pictures=pictures, texts=texts, tables=tables, corruption=data.corruption, stored_ND=stored,
-        labels=labels, seed=loop.seed,
+        labels=labels, seed=loop.seed, drop_unreadable=data.lesions is not None,
     )  # fmt: skip
     order = _order(data, method, cases, labels, loop)
     workers = 0 if stored is not None else loop.workers
@@ -184,7 +184,11 @@ def _said_of_patients(data: DataConfig, cases: Manifest) -> list[str]:
     """What a report must say of batches of patients."""
     if data.lesions is None:
         return []
-    said = [] if "patient_id" in cases else ["There is no patient_id: a patient is here the pictures of one lesion."]
+    unknown_N = cases.table["patient_id"].isna() if "patient_id" in cases else np.ones(len(cases), dtype=bool)
+    said = []
+    if unknown_N.any():
+        which = "There is no patient_id" if unknown_N.all() else f"{int(unknown_N.sum())} cases have no patient_id"
+        said.append(f"{which}: a patient is there the pictures of one lesion.")
     if data.draw_first:
         names = ", ".join(data.draw_first)
         said.append(f"Lesions of {names} were drawn first in every batch: labels were used in pre-training.")
@@ -252,13 +256,15 @@ def with_targets(experiment: Experiment, manifest: Manifest) -> Experiment:
 def with_tables(experiment: Experiment, manifest: Manifest) -> Experiment:
     """The recipe with the schemas of the tables that a method reads, learnt from the training split where it has none.
 
-    So the run's recipe and the model hold them, and no other case takes part in means and categories.
+    So the run's recipe and the model hold them, and no case that is not trained on takes part in means and categories.
     """
     if getattr(experiment.method, "tables", None) != {}:
         return experiment
     settings = method_settings(experiment)
     levels = methods()[experiment.method.name].table_levels(settings)
-    learnt = learn_tables(manifest.split("train"), levels, settings.columns)
+    cases, _, _ = training_cases(manifest, experiment.data, seed_of(experiment), ())
+    cases, _ = with_pictures(cases, PAIRED if experiment.model.paired else PAIRED[1:])
+    learnt = learn_tables(cases, levels, settings.columns)
     return replace(experiment, method=replace(experiment.method, tables=learnt))
 
 
@@ -332,10 +338,13 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                 notes.append(_chosen(method, manifest, experiment.data.cache))
             if is_main():
                 is_last = stage == list(stages)[-1]
+                if is_last:  # before it is measured, which can fail where training did not
+                    save(folder / "model", method.model, recipe=experiment)
                 measured = evaluation(experiment.name if is_last else f"{experiment.name}: {stage}")
                 report = measured if report is None else report.beside(measured)
             if bad := quarantined(folder / stage):
-                notes.append(f"{len(bad)} training pictures could not be opened and were replaced (quarantine.jsonl).")
+                done = "replaced" if experiment.data.lesions is None else "left out"
+                notes.append(f"{len(bad)} training pictures could not be opened and were {done} (quarantine.jsonl).")
         if report is None:
             return None
         title = f"{experiment.name}: trained and untrained" if experiment.untrained else experiment.name

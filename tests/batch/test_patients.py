@@ -165,6 +165,34 @@ def test_a_lesion_put_off_comes_no_later_than_needed():
     assert places == {1, 2, 3, 4}
 
 
+def shuffle_by_definition(seed: int, lesions: int, count: int, turn: int) -> list[int]:
+    """Shuffle ``turn`` of one patient's queue: what the draw that began in the turn before has, is put off after it."""
+    shuffled = np.random.default_rng([seed, 0, turn, 3]).permutation(lesions).tolist()
+    if not (begun := turn * lesions % count):
+        return shuffled
+    held = shuffle_by_definition(seed, lesions, count, turn - 1)[-begun:]
+    completing = [row for row in shuffled if row not in held][: count - begun]
+    return completing + [row for row in shuffled if row not in completing]
+
+
+@settings(deadline=None)
+@given(st.integers(2, 30), st.integers(1, 29), st.integers(0, 100), st.integers(0, 60))
+def test_draws_are_those_of_shuffles_one_after_the_other(lesions, count, seed, number):
+    count = min(count, lesions - 1)
+    turn, start = divmod(number * count, lesions)
+    queue = [row for t in (turn, turn + 1) for row in shuffle_by_definition(seed, lesions, count, t)]
+    [batch] = rows(epoch(PatientBatches(np.zeros(lesions, dtype=int), 1, count, seed), number))
+    assert batch == queue[start : start + count]
+
+
+@pytest.mark.parametrize(("lesions", "count"), [(4999, 1500), (1501, 1500)])
+def test_thousands_of_lesions_in_large_draws(lesions, count):
+    order = PatientBatches(np.zeros(lesions, dtype=int), 1, count, seed=0)
+    for number in (3304, 9999):
+        [batch] = rows(epoch(order, number))
+        assert len(set(batch)) == len(batch) == count
+
+
 def test_names_of_patients_are_as_good_as_numbers():
     number_N = np.repeat(np.arange(9), 5)
     name_N = np.array([f"p{i}" for i in number_N])

@@ -108,6 +108,22 @@ def test_the_test_protocol_scores_the_test_split_only():
     assert pad.comparable
 
 
+def test_an_official_split_that_tears_lesions_is_scored_and_said():
+    split = ["train"] * 400 + ["test"] * 461
+    lesion = [f"l{i}" for i in [*range(400), *range(390, 851)]]
+    cases = manifest(named(861), split=split, lesion_id=lesion)
+    probe = beside("dermfm-10-percent-probe", {"pad": cases})
+    (cell,) = [cell for cell in probe.cells if cell.entry is not None]
+    assert cell.comparable
+    (note,) = probe.notes
+    assert note.startswith("PAD-UFES-20: The official split tears 10 of 851 groups")
+    assert f"- {note}" in markdown(probe)
+    assert note.removeprefix("PAD-UFES-20: ") in next(iter(probe.reports.values())).notes
+    zero_shot = beside("derm1m-zero-shot", {"pad": cases})
+    assert zero_shot.cells[2].comparable
+    assert zero_shot.notes == []
+
+
 def test_a_manifest_without_splits_is_the_test_split_if_its_size_or_a_list_says_so(tmp_path):
     found = beside("derm1m-zero-shot", {"pad": manifest(named(461))})
     assert found.cells[2].comparable

@@ -93,7 +93,7 @@ def test_gaps_are_filled_from_training_cases_that_are_no_kin(folder, capsys):
 
 
 def test_options_do_what_they_say(folder, capsys):
-    run(folder, "--no-pictures", "--columns", "patient.age", "--overwrite", "--near-duplicate", "1.1")
+    run(folder, "--no-pictures", "--columns", "patient.age", "--overwrite")
     expected = nearest(folder, lambda n, m: m < 8)
     assert expected[0][0] == "r0"
     assert pd.read_csv(folder / "filled.sources.csv")["source_id"].tolist() == [m for m, _ in expected]
@@ -102,7 +102,7 @@ def test_options_do_what_they_say(folder, capsys):
     assert filled["patient.age"].tolist() == [5.0 * int(m[1:]) for m, _ in expected]
     run(folder, "--k", "3", "--weighting", "similarity")
     assert pd.read_csv(folder / "filled.sources.csv")["rank"].tolist() == [1, 2, 3] * 5
-    run(folder, "--near-duplicate", "-1")
+    run(folder, "--near-duplicate", "0.01")
     assert "5 of 5 cases have no source" in capsys.readouterr().out
 
 
@@ -117,5 +117,7 @@ def test_what_is_read_is_not_overwritten(folder, capsys):
     assert "is also read" in capsys.readouterr().err
     run(folder, "--out", str(folder / "filled.json"), status=2)
     assert "is not named like one" in capsys.readouterr().err
+    run(folder, "--near-duplicate", "1.1", status=2)
+    assert "above 0 and at most 1" in capsys.readouterr().err
     run(folder, "--columns", "patient.agee", status=2)
     assert "Did you mean 'patient.age'" in capsys.readouterr().err

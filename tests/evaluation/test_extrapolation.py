@@ -160,7 +160,8 @@ def test_without_an_allowed_source_a_case_stays_without():
     alone = found.sources().query("case_id == 'q4'")
     assert alone[["rank"]].to_numpy().tolist() == [[1]]
     assert alone[["source_id", "similarity"]].isna().all(axis=None)
-    everybody = extrapolate(query_ND, QUERY, reference_MD, REFERENCE, near_duplicate=-1.0)
+    alike = np.ones((N, D)), QUERY, np.ones((M, D)), REFERENCE
+    everybody = extrapolate(*alike, near_duplicate=0.5)
     assert (everybody.source == NONE).all()
     assert everybody.table.isna().all(axis=None)
 
@@ -223,11 +224,24 @@ def test_categories_of_both_are_known():
     assert filled.categories["lesion.site"] == ["arm", "back", "leg", "scalp"]
 
 
+PROXIED = Manifest.build(REFERENCE.table.assign(**{"lesion.dx_type": ["histo", *["follow_up"] * (M - 1)]}), "/nowhere")
+
+
+def test_what_gives_the_diagnosis_away_is_taken_where_it_is_asked_for_by_name():
+    query_ND, reference_MD = vectors()
+    found = extrapolate(query_ND, QUERY, reference_MD, PROXIED, ["patient.age", "lesion.dx_type"])
+    assert found.columns == ["patient.age", "lesion.dx_type"]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"columns": ["patient.agee"]}, "Did you mean 'patient.age'"),
         ({"columns": ["case_id"]}, "unknown metadata column"),
+        ({"near_duplicate": 0.0}, r"above 0 and at most 1; it is 0\.0"),
+        ({"near_duplicate": 1.01}, r"above 0 and at most 1; it is 1\.01"),
+        ({"near_duplicate": math.nan}, "above 0 and at most 1; it is nan"),
+        ({"reference": PROXIED}, r"lesion\.dx_type gives the diagnosis away.*by name in columns \(--columns\)"),
         ({"k": 0}, "k must be at least 1"),
         ({"weighting": "similarity"}, "no effect with k = 1"),
         ({"k": 2, "weighting": "similar"}, "Did you mean 'similarity'"),

@@ -214,6 +214,67 @@ def test_inputs_that_need_metadata_are_refused_without(branches, lesions, vector
         setting(None, without(METADATA, "train"), vectors, inputs=["table"])
     with pytest.raises(ValueError, match=r"know the columns lesion.size, lesion.site; the manifest has patient.age"):
         setting(branches("lesion"), without(METADATA[:2]), vectors, inputs=["table"])
+    with pytest.raises(ValueError, match=r"in the split `train`, and its cases have none in lesion.size, lesion.site"):
+        setting(branches("lesion"), without(METADATA[:2], "train"), vectors, inputs=["table"])
+
+
+def spelt(lesions, splits, **values):
+    """The cases of these splits with other words for the same things; columns LEVEL__NAME."""
+    table = lesions.table.copy()
+    rows = table["split"].isin(splits)
+    for column, words in values.items():
+        name = column.replace("__", ".")
+        table.loc[rows, name] = table.loc[rows, name].replace(words)
+    return Manifest.build(table, lesions.root)
+
+
+def test_categories_that_the_model_does_not_know_are_counted_and_named(branches, lesions, vectors):
+    model = branches("lesion", "patient")
+    splits = ["train", "test"]
+    other = spelt(lesions, splits, patient__sex={"f": "F", "m": "M"}, lesion__site={"hand": "palm"})
+    looked = other.table[other.table["split"].isin(splits)]
+    sexes, palms = looked["patient.sex"].dropna(), int((looked["lesion.site"] == "palm").sum())
+    found = evaluate(model, other, config("knn", inputs=["both"]), embed=vectors)
+    assert "3 of 4 columns known" in found.sections[0].about
+    (unknown,) = [note for note in found.notes if "count as missing" in note]
+    assert f"patient.sex, all {len(sexes)} values, such as '{sexes.mode()[0]}' (known: f, m)" in unknown
+    assert f"lesion.site, {palms} of {looked['lesion.site'].notna().sum()} values, such as 'palm'" in unknown
+    assert "(known: back, face, hand)" in unknown
+    # cases 140 and 141 have nothing; nobody else lost all that is known
+    assert "Cases without any value that is known to the model's towers: 2 of 50 in split test." in found.notes
+    same = evaluate(model, lesions, config("knn", inputs=["both"]), embed=vectors)
+    assert not [note for note in same.notes if "count as missing" in note]
+
+
+def test_a_split_of_which_the_model_knows_nothing_is_refused(branches, lesions, vectors):
+    model = branches("patient")
+    bare = lesions.table.assign(**{"patient.age": None})
+    for splits, name in ((["train", "test"], "train"), (["test"], "test")):
+        other = spelt(Manifest.build(bare, lesions.root), splits, patient__sex={"f": "F", "m": "M"})
+        sentence = rf"no metadata of the split `{name}` are known to the model's towers.*patient\.sex, all \d+ values"
+        for kind in ("table", "both", "shuffled"):
+            with pytest.raises(ValueError, match=rf"{sentence}, such as '[FM]' \(known: f, m\)\."):
+                setting(model, other, vectors, inputs=[kind])
+    # only copies are seen, and the training cases' values are known
+    seen = setting(model, other, vectors, inputs=["extrapolated"])
+    assert seen.notes == []
+
+
+def test_plain_columns_say_what_the_training_cases_never_had(lesions, vectors):
+    other = spelt(lesions, ["test"], lesion__site={"hand": "palm"})
+    palms = int((other.table["lesion.site"] == "palm").sum())
+    (unknown, without) = setting(None, other, vectors, inputs=["table"]).notes
+    known = other.table[other.table["split"] != "valid"]["lesion.site"].notna().sum()
+    assert f"not known to the training split's schema count as missing: lesion.site, {palms} of {known}" in unknown
+    assert "2 of 50 in split test" in without
+
+
+def test_what_gives_the_diagnosis_away_is_refused_or_not_looked_at(branches, lesions, vectors):
+    proxied = Manifest.build(lesions.table.assign(**{"lesion.dx_type": "histo"}), lesions.root)
+    with pytest.raises(ValueError, match="when a model with table towers is trained: one without them is given all"):
+        setting(None, proxied, vectors, inputs=["both"])
+    copies = setting(branches("lesion"), proxied, vectors, inputs=["extrapolated"]).inputs.copies
+    assert copies["test"].columns == METADATA[:2]
 
 
 @pytest.mark.parametrize(

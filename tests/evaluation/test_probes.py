@@ -1,5 +1,7 @@
 """Nearest neighbours, linear probes and few-shot probes against scikit-learn and against their own definition."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -29,8 +31,21 @@ def test_neighbours_vote_as_in_scikit_learn():
     (train, label), (query, _) = features(200), features(50, seed=1)
     for k in (1, 7, 20):
         theirs = KNeighborsClassifier(k, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07)).fit(train, label)
-        ours = knn_scores(train, label, query, C, k=k, chunk=13)
+        ours = knn_scores(train, label, query, C, k=k, cells=13 * 200)
         np.testing.assert_allclose(ours, theirs.predict_proba(query), atol=1e-4)
+
+
+@pytest.mark.parametrize(("cases", "classes"), [(40_000, C), (50, 400)], ids=["many pictures", "many classes"])
+def test_neighbours_of_many_need_little_memory(cases, classes):
+    rng = np.random.default_rng(0)
+    train, query = (rng.normal(size=(n, 3)).astype(np.float32) for n in (cases, 2000))
+    label = rng.integers(classes, size=cases)
+    tracemalloc.start()
+    knn_scores(train, label, query, classes, cells=200_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # similarities, their order, one hot rows and what is returned; all similarities at once would be 640 MB
+    assert peak < 200_000 * 40 + 8 * (cases + 2 * 2000) * classes + 8 * 3 * (cases + 2000)
 
 
 def test_neighbours_of_a_small_training_set_all_vote():

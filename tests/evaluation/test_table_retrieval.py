@@ -126,5 +126,42 @@ def test_models_without_spaces_and_cases_without_metadata_are_refused(branches, 
         evaluate(None, lesions, config(), embed=vectors)
     table = lesions.table.copy()
     table.loc[table["split"] == "test", METADATA] = None
-    with pytest.raises(ValueError, match=r"value in the model's lesion columns: lesion\.size, lesion\.site"):
-        evaluate(branches("lesion"), Manifest.build(table, lesions.root), config(), embed=vectors)
+    bare = Manifest.build(table, lesions.root)
+    sentence = r"two cases or more with a known value in the model's lesion columns lesion\.size, lesion\.site"
+    with pytest.raises(ValueError, match=rf"{sentence}\."):
+        evaluate(branches("lesion"), bare, config(), embed=vectors)
+    with pytest.raises(ValueError, match=rf"{sentence} or the model's patient columns patient\.age, patient\.sex\."):
+        evaluate(branches("lesion", "patient"), bare, config(), embed=vectors)
+
+
+@pytest.mark.parametrize(
+    ("level", "gone", "kept"),
+    [("lesion", METADATA[:2], "phenotype"), ("patient", METADATA[2:], "retrieval, lesion")],
+)
+def test_a_level_without_values_is_left_out_and_named(level, gone, kept, branches, lesions, vectors):
+    table = lesions.table.copy()
+    table.loc[(table["split"] == "test") & (table["case_id"] != "case-110"), gone] = None
+    model = branches("lesion", "patient")
+    whole = evaluate(model, lesions, config(), embed=vectors)
+    found = evaluate(model, Manifest.build(table, lesions.root), config(), embed=vectors)
+    assert {e.protocol for e in found.entries} == {e.protocol for e in whole.entries if kept in e.protocol}
+    (note,) = found.notes
+    assert note == (
+        f"table_retrieval: fewer than two cases have a known value in the model's {level} columns "
+        f"{', '.join(gone)}: left out."
+    )
+    assert not whole.notes
+
+
+def test_categories_that_the_model_never_saw_are_said(branches, lesions, vectors):
+    model, table = branches("patient"), lesions.table.copy()
+    is_test = table["split"] == "test"
+    table.loc[is_test, "patient.sex"] = table.loc[is_test, "patient.sex"].map({"f": "F", "m": "M"})
+    some = int(table.loc[is_test, "patient.sex"].notna().sum())
+    common = table.loc[is_test, "patient.sex"].value_counts().index[0]
+    found = evaluate(model, Manifest.build(table, lesions.root), config(), embed=vectors)
+    (note,) = found.notes
+    assert f"count as missing: patient.sex, all {some} values, such as '{common}' (known: f, m)." in note
+    table.loc[is_test, "patient.age"] = None
+    with pytest.raises(ValueError, match=rf"not known are patient\.sex, all {some} values"):
+        evaluate(model, Manifest.build(table, lesions.root), config(), embed=vectors)

@@ -12,9 +12,10 @@ from dermis.batch.slices import slices
 from dermis.batch.tables import LevelRows
 from dermis.cases.manifest import Manifest
 from dermis.experiment import experiment_of
+from dermis.methods.continual import keep_attention
 from dermis.methods.slimp import SLIMP, SLIMPConfig, first_of_each
 from dermis.methods.table_clip import TableCLIP
-from dermis.methods.tables import learn_tables
+from dermis.methods.tables import add_tables, learn_tables
 from dermis.model import load, save
 from dermis.run import build_method
 from dermis.towers import Features
@@ -250,8 +251,8 @@ def trained(tmp_path):
     return save(tmp_path / "model", page.model)
 
 
-def going_on(folder, manifest, **method):
-    start = {"weights": f"local-dir:{folder}", "image": {"name": "test_vit", "size": 32}, "paired": False}
+def going_on(folder, manifest, tower="test_vit", **method):
+    start = {"weights": f"local-dir:{folder}", "image": {"name": tower, "size": 32}, "paired": False}
     experiment = experiment_of({"name": "x", "model": start, "method": {"name": "slimp", "width": 8, "projection": 5}})
     config = experiment.method
     config.tables = learn_tables(manifest, ("lesion", "patient"))
@@ -263,14 +264,18 @@ def going_on(folder, manifest, **method):
 def test_continual_training_moves_embeddings_and_projections_and_nothing_else(trained):
     before = load(trained)
     other = Manifest.build(
-        TABLE.rename(columns={"lesion.site": "lesion.region"}).assign(**{"lesion.itch": ["yes", "no"] * 3 + ["yes"]}),
+        TABLE.rename(columns={"lesion.site": "lesion.region"})
+        .assign(**{"lesion.itch": ["yes", "no"] * 3 + ["yes"]})
+        .replace({"patient.sex": {"f": "woman", "m": "man"}}),  # another schema of the same shape
         "/nowhere",
     )
     page = going_on(trained, other, continual=True)
-    state, old = page.model.state_dict(), before.state_dict()
+    state, old = {k: v.clone() for k, v in page.model.state_dict().items()}, before.state_dict()
     kept = [k for k in old if k in state and state[k].shape == old[k].shape and torch.equal(state[k], old[k])]
     assert {k for k in old if ".blocks." in k or k.startswith(("picture_towers", "parts.spaces"))} <= set(kept)
-    assert not any("embeddings" in k and "lesion" in k for k in kept)
+    columns = {k for k in state if ".embeddings." in k}
+    assert {k.split(".")[3] for k in columns if k in old and state[k].shape == old[k].shape} == {"lesion", "patient"}
+    assert not columns & set(kept)
     given = {"row_B": torch.arange(7), "image_BVCHW": torch.randn(7, 1, 3, 32, 32), "patient_B": torch.tensor(PATIENT)}
     for level, schema in page.tables.items():
         given |= LevelRows(schema, other.table, level).tensors
@@ -279,12 +284,9 @@ def test_continual_training_moves_embeddings_and_projections_and_nothing_else(tr
     optimiser = torch.optim.SGD(learns, lr=0.1)
     page(given)["loss"].backward()
     optimiser.step()
-    moved = {
-        k
-        for k, v in page.model.state_dict().items()
-        if k in old and v.shape == old[k].shape and not torch.equal(v, old[k])
-    }
+    moved = {k for k, v in page.model.state_dict().items() if not torch.equal(v, state[k])}
     assert not any(".blocks." in k or k.startswith("picture_towers.image.trunk.norm") for k in moved)
+    assert columns | {k for k in state if k.startswith("parts.spaces")} <= moved
     assert {"picture_towers.image.trunk.patch_embed.proj.weight", "picture_towers.image.trunk.pos_embed"} <= moved
     [note] = page.notes
     assert f"{sum(p.numel() for p in learns):,} of {sum(p.numel() for p in page.model.parameters()):,} weights" in note
@@ -303,8 +305,43 @@ def test_the_same_tables_are_gone_on_from_and_others_are_refused(trained):
         build(continual=True)
 
 
+def test_columns_of_a_finished_recipe_are_those_of_its_tables_also_where_they_turn():
+    angle = {f"lesion.tbp_lv_symm_2axis_angle_{part}": [0.0, 0.5, 1, 0, -1, 0.2, 0] for part in ("sin", "cos")}
+    turned = Manifest.build(TABLE.assign(**angle), "/nowhere")
+    columns = ["lesion.site", *angle]
+    tables = learn_tables(turned, ["lesion"], columns)
+    assert tables["lesion"].circular
+    SLIMPConfig(levels="lesion", columns=columns, tables=tables)
+
+
+def test_going_on_with_other_settings_is_refused_even_where_the_shapes_fit(trained):
+    for settings, sentence in (
+        ({"heads": 4}, r"with heads 2 of its tables, and this recipe says 4"),
+        ({"projection": 7}, r"with width 5 of its spaces, and this recipe says 7"),
+        ({"pooling": "max"}, r"with pooling 'mean' of its spaces"),
+    ):
+        for continual in (False, True):
+            with pytest.raises(ValueError, match=sentence):
+                going_on(trained, MANIFEST, continual=continual, **settings)
+
+
+def test_continual_training_wants_a_plain_vit(tmp_path):
+    """A Swin has patch embeddings too, but its attention is elsewhere."""
+    config = SLIMPConfig(width=8, projection=5)
+    config.tables = tables_of(SLIMP, config)
+    for tower in ("swin_tiny_patch4_window7_224", "test_resnet"):
+        image = ImageTowerConfig(name=tower, size=64)
+        page = SLIMP(build_branches(BranchesConfig(image=image, paired=False)), config)
+        with pytest.raises(ValueError, match=r"a plain ViT's blocks, and the tower of image is a (Swin|ResNet)"):
+            keep_attention(page.model, add_tables(page.model, config, ("lesion", "patient"), width=5, pooling="mean"))
+
+
 def test_what_has_no_effect_and_what_lacks_are_sentences():
     for settings, sentence in (
+        ({"weight": 5.0}, r"weight is a share from 0 to 1, not 5\.0"),
+        ({"temperature": 0.0}, r"temperature must be above 0"),
+        ({"layers": 0}, r"layers must be at least 1"),
+        ({"columns": ["lesion.age"], "tables": learn_tables(MANIFEST, ["lesion"])}, "disagree about lesion"),
         ({"levels": "flat", "weight": 0.2}, "weight has no effect with levels flat"),
         ({"levels": "lesion", "pooling": "max"}, "pooling has no effect with levels lesion"),
         ({"levels": "patient", "same_patient": "excluded"}, "same_patient has no effect with levels patient"),
@@ -313,6 +350,11 @@ def test_what_has_no_effect_and_what_lacks_are_sentences():
             SLIMPConfig(**settings)
     with pytest.raises(ValueError, match=r"must describe the levels lesion, patient; it has none"):
         SLIMP(Branches({"image": Pixels()}), SLIMPConfig())
+    gone = Manifest.build(TABLE.assign(**{"lesion.gone": None}), "/nowhere")
+    with pytest.raises(
+        ValueError, match=r"lesion\.gone of method\.columns has no value in any of the 7 training cases"
+    ):
+        learn_tables(gone, ["lesion"], ["lesion.gone"])
     with pytest.raises(ValueError, match=r"Did you mean 'lesion\.site'"):
         learn_tables(MANIFEST, ["lesion"], ["lesion.sit"])
     with pytest.raises(ValueError, match=r"patient\.age of method\.columns has no effect"):

@@ -1,6 +1,7 @@
 """The card says what is known, and that the rest is not."""
 
 from dermis.model.card import Card, render
+from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
 
 ENTRY = {"protocol": "prompts", "metric": "macro AUROC", "value": 0.9123, "low": 0.9, "high": 0.92, "n": 2015}
 ENTRY |= {"model": "m", "dataset": "HAM10000", "split": "test", "subgroup": "", "class_name": ""}
@@ -28,3 +29,21 @@ def test_a_full_card_shows_metrics_with_intervals(tiny):
     assert "force_image_size=96" in text
     assert "```bibtex\n@article{x}\n```" in text
     assert "license: CC-BY-NC-4.0" in text
+
+
+def test_notes_of_the_report_are_on_the_card_and_nothing_without_them(tiny):
+    said = ["Lesions of melanoma were drawn first in every batch: labels were used in pre-training.", "No patient_id."]
+    text = render(tiny(), Card(), "m", report={"entries": [], "notes": said})
+    assert f"## Notes\n\n- {said[0]}\n- {said[1]}\n\n## Limits" in text
+    assert "## Notes" not in render(tiny(), Card(), "m", report={"entries": [ENTRY]})
+
+
+def test_a_table_tower_is_shown_with_its_level_and_columns():
+    model = build_branches(BranchesConfig(image=ImageTowerConfig(name="test_vit", size=32), paired=False), seed=0)
+    assert "table tower" not in render(model, Card(), "m")
+    lesion = {"numbers": {"lesion.size": [0.0, 1.0]}, "categories": {"lesion.site": ["arm", "leg"]}}
+    patient = {"numbers": {"patient.age": [50.0, 20.0]}, "categories": {}}
+    model.add("tables", schemas={"lesion": lesion, "patient": patient}, width=8)
+    lines = render(model, Card(), "m").splitlines()
+    assert "- table tower of level lesion: lesion.size, lesion.site" in lines
+    assert "- table tower of level patient: patient.age" in lines

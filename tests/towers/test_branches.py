@@ -205,7 +205,7 @@ def test_embeddings_of_pairs_from_the_command_line(tmp_path):
     manifest = make_cases(tmp_path, cases=3, size=32, seed=4)
     folder = save(tmp_path / "model", small())
     arguments = ["embed", str(folder), str(tmp_path / "cases.parquet"), "--out", str(tmp_path / "e.npz")]
-    for more, status in ((["--stage", "trunk"], 0), ([], 2), (["--stage", "trunk", "--column", "dermoscopy"], 2)):
+    for more, status in (([], 0), (["--stage", "projected"], 2), (["--stage", "trunk", "--column", "dermoscopy"], 2)):
         with pytest.raises(SystemExit) as end:
             main([*arguments, *more])
         assert end.value.code == status

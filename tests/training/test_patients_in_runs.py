@@ -95,7 +95,7 @@ def test_a_run_says_what_its_patients_are_and_keeps_the_schemas_of_the_training_
     experiment.untrained = False
     report = run_experiment(experiment, tmp_path / "run", "a test")
     assert report is not None
-    assert "There is no patient_id: a patient is here the pictures of one lesion." in report.notes
+    assert "There is no patient_id: a patient is there the pictures of one lesion." in report.notes
     assert any("melanoma were drawn first" in note and "labels were used" in note for note in report.notes)
     assert {e.model for e in report.entries} == {"slimp_synthetic"}
     schemas = load(tmp_path / "run" / "model").parts["tables"].schemas

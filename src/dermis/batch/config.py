@@ -37,6 +37,9 @@ class DataConfig:
     """text columns that the method sees (None: those that it reads)"""
     join_texts: bool = False
     """these columns one after the other as a single caption: knowledge-augmented captions (Derm1M† of MAKE's tables)"""
+    headings: dict[str, str] = field(default_factory=dict)
+    """with join_texts: column → words before its text and a colon ("Chief complaint: …. Consultation dialogue: ….", the
+    prompt of M2CG's rivals)"""
     narrate: NarrationConfig | None = None
     """write the captions from table columns instead of reading them"""
     augmentation: str = "make"
@@ -77,3 +80,7 @@ class DataConfig:
             raise ValueError("data.narrate writes captions; leave data.texts out.")
         if self.join_texts and len(self.texts or []) < 2:
             raise ValueError("data.join_texts joins the columns of data.texts: name two or more, in their order.")
+        if self.headings and not self.join_texts:
+            raise ValueError("data.headings stand before the texts that data.join_texts joins, which is off.")
+        if unread := [column for column in self.headings if column not in (self.texts or [])]:
+            raise ValueError(f"data.headings name columns that data.texts has not: {', '.join(unread)}.")

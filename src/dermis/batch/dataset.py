@@ -1,4 +1,4 @@
-"""Cases -> samples -> batches. A bad picture is replaced by another case and reported; training goes on."""
+"""Cases -> samples -> batches. A bad picture is replaced by another case, or left out, and said; training goes on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,10 +58,13 @@ class CaseDataset(Dataset[dict[str, Any]]):
         stored_ND: Tensor | None = None,
         labels: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
+        drop_unreadable: bool = False,
     ) -> None:
         """``stored_ND``: one stored picture embedding per row; ``labels`` (N,) or (N, L): what ``label_B`` or
         ``label_BL`` says of each row; ``tables``: level -> the schema of its columns; ``corruption``: the probability
-        that a table column of a sample is drawn from the other rows (``tables.LevelRows``).
+        that a table column of a sample is drawn from the other rows (``tables.LevelRows``). ``drop_unreadable``: a bad
+        picture is left out of its batch, which so gets smaller: of batches whose rows belong together (patients), where
+        another case would be a stranger.
 
         Raises ValueError if a picture column is missing, for a table that its schema cannot read, and for a
         probability outside 0 to 1.
@@ -70,6 +73,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"corruption is a probability from 0 to 1, not {corruption}.")
         manifest.require([p.column for p in pictures], "training on pictures")
         self.root, self.rows, self.seed, self.texts = manifest.root, len(manifest), seed, texts
+        self.drop_unreadable = drop_unreadable
         self.pictures = [(p, manifest.table[p.column].tolist()) for p in pictures]
         self.per_row: dict[str, Tensor] = {"row_B": torch.arange(self.rows)}
         self.corruption = corruption
@@ -79,8 +83,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
         if labels is not None:
             label_N = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
             self.per_row["label_B" if label_N.ndim == 1 else "label_BL"] = label_N
-        if "patient_id" in manifest or "lesion_id" in manifest:
-            self.per_row["patient_B"] = torch.from_numpy(pd.factorize(manifest.groups())[0].astype(np.int64))
+        self.per_row["patient_B"] = torch.from_numpy(pd.factorize(manifest.groups())[0].astype(np.int64))
 
     def __len__(self) -> int:
         return self.rows
@@ -101,6 +104,23 @@ class CaseDataset(Dataset[dict[str, Any]]):
                     ) from None
                 replacements = replacements or np.random.default_rng([self.seed, *key, 1])
                 row = int(replacements.integers(self.rows))
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
+        """The samples of a batch, which a loader asks for at once; without those that cannot be opened, if so wished.
+
+        Where none can be opened, one is replaced all the same: ranks wait for each other, and need a batch each.
+        """
+        if not self.drop_unreadable:
+            return [self[key] for key in keys]
+        samples, quarantined = [], []
+        for epoch, row in keys:
+            try:
+                samples.append(self._sample(epoch, row) | {"quarantined": []})
+            except PictureError as error:
+                quarantined.append((row, str(error)))
+        samples = samples or [self[keys[0]]]
+        samples[0]["quarantined"] = quarantined + samples[0]["quarantined"]
+        return samples
 
     def _sample(self, epoch: int, row: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, epoch, row])
@@ -123,7 +143,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples -> batch (docs/design.md); ``quarantined`` lists the (row, reason) of the pictures that were replaced."""
+    """Samples -> batch (docs/design.md); ``quarantined`` lists (row, reason) of pictures that could not be opened."""
 
     tokenizer: Tokenizer | None = None
     tables: Sequence[LevelRows] = ()

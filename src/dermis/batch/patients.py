@@ -100,11 +100,22 @@ class PatientBatches(EpochBatches):
         return shuffled[start : start + count]
 
     def _turn(self, rows: np.ndarray, turn: int, count: int, queue: tuple[int, int]) -> np.ndarray:
-        """A queue's shuffle number ``turn``, in which no row of a draw that began in the one before comes too soon."""
-        shuffled = np.random.default_rng([self.seed, queue[0], turn, queue[1]]).permutation(rows)
-        begun = turn * len(rows) % count
-        if not begun:  # shuffle and draw begin together, at the latest every ``count`` turns
-            return shuffled
-        held = self._turn(rows, turn - 1, count, queue)[-begun:]
-        completing = np.flatnonzero(~np.isin(shuffled, held))[: count - begun]
-        return np.concatenate([shuffled[completing], np.delete(shuffled, completing)])
+        """A queue's shuffle number ``turn``, in which no row of a draw that began in the one before comes too soon.
+
+        Such a draw holds the end of the turn before, of which only the first ``count`` rows are reordered. Where its
+        end is not among them, what came before that does not matter; with twice ``count`` rows that is always so.
+        """
+        first = turn
+        while first * len(rows) % count > len(rows) - count:
+            first -= 1
+        ordered = self._shuffled(rows, max(first - 1, 0), queue)
+        for number in range(first, turn + 1):
+            begun, before = number * len(rows) % count, ordered
+            ordered = self._shuffled(rows, number, queue)
+            if begun:
+                completing = np.flatnonzero(~np.isin(ordered, before[-begun:]))[: count - begun]
+                ordered = np.concatenate([ordered[completing], np.delete(ordered, completing)])
+        return ordered
+
+    def _shuffled(self, rows: np.ndarray, turn: int, queue: tuple[int, int]) -> np.ndarray:
+        return np.random.default_rng([self.seed, queue[0], turn, queue[1]]).permutation(rows)

@@ -1,6 +1,6 @@
 """Where the texts of a case come from: the manifest's columns, a narrator, or (as a control) another case."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from dermis.cases.columns import TEXT_KINDS
 from dermis.cases.manifest import Manifest
 from dermis.language.narrate import Narrator
 
+ENDS = (".", "!", "?", "。", "！", "？")
 Texts = list[tuple[int, str]]
 TextSource = Callable[[int, np.random.Generator], Texts]
 """(row, random numbers) -> the (kind, text) pairs of that case; none if it has no text"""
@@ -23,13 +24,17 @@ def from_columns(manifest: Manifest, columns: Sequence[str]) -> TextSource:
     return lambda row, rng: kept[row]
 
 
-def in_one_caption(manifest: Manifest, columns: Sequence[str]) -> TextSource:
-    """One caption: the texts of the columns in their order, each ended by a full stop; missing ones are left out."""
+def in_one_caption(manifest: Manifest, columns: Sequence[str], headings: Mapping[str, str] | None = None) -> TextSource:
+    """One caption: the texts of the columns in their order, each ended by a full stop; missing ones are left out.
+
+    ``headings``: column → what stands before each of its texts, with a colon.
+    """
     apart = from_columns(manifest, columns)
+    heading_of = {TEXT_KINDS[column]: f"{heading}: " for column, heading in (headings or {}).items()}
 
     def tell(row: int, rng: np.random.Generator) -> Texts:
-        said = [text.strip() for _, text in apart(row, rng)]
-        together = " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in said)
+        said = [heading_of.get(kind, "") + text.strip() for kind, text in apart(row, rng)]
+        together = " ".join(text if text.endswith(ENDS) else f"{text}." for text in said)
         return [(TEXT_KINDS["caption"], together)] if said else []
 
     return tell

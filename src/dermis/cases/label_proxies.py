@@ -3,18 +3,27 @@
 import re
 from collections.abc import Iterable
 
-PROXIES = re.compile(
-    r"(lesion|patient)\.(dx|dx_type|diagnos\w*|biops\w*|concomitant_biopsy|histopathology\w*|confirm\w*|benign_malignant"
-    r"|malignan\w*|melanocytic|target|iddx_\w+|mel_(class|type|mitotic_index|thick_mm|ulcer)|\w*dnn_lesion_confidence)",
-    re.IGNORECASE,
+_WORDS = (
+    r"(gold_?standard_?)?(dx|diagnos\w*|diseases?|label|target|class|iddx\w*|nevus_type|melanocytic)(_\w+)?",
+    r"(benign|malignan\w*|melanoma|biops\w*|pathreport|path|patholog\w*|histo\w*|excis\w*)(_\w+)?",
+    r"(concomitant_|benign_or_|benign_|midas_)\w+",
+    r"confirm\w*|mel_\w+|breslow\w*|clark_level|clinical_impression\w*|management|seven_point_score",
+    r"\w*dnn_lesion_confidence",
 )
-"""columns of the ISIC archive, HAM10000 and PAD-UFES-20: the diagnosis under other names, how it was confirmed (only
-what looked suspicious was cut out), and what a classifier had said of the lesion"""
+PROXIES = re.compile(r"(lesion|patient)\.(" + "|".join(_WORDS) + ")")
+"""names of the diagnosis, of how it was confirmed (only what looked suspicious was cut out), of what was done about it,
+and of what a network had said of the lesion, in the ISIC archive, HAM10000, PAD-UFES-20, Derm7pt and MIDAS"""
+
+
+def is_label_proxy(column: str) -> bool:
+    """Whether LEVEL.NAME gives the diagnosis away, however it is spelt: `dxType`, `DX-type` and `dx_type` are one."""
+    spelt = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s-]+", "_", column).lower()
+    return PROXIES.fullmatch(spelt) is not None
 
 
 def refuse_label_proxies(columns: Iterable[str], where: str = "method.columns") -> None:
     """Raise ValueError for the first column that gives the diagnosis away; ``where`` it could be asked for by name."""
-    if found := next((column for column in columns if PROXIES.fullmatch(column)), None):
+    if found := next(filter(is_label_proxy, columns), None):
         raise ValueError(
             f"{found} gives the diagnosis away: as an input it would make every number meaningless. Take it out of the "
             f"manifest, or, if you mean it, list the columns to use by name in {where}."

@@ -137,10 +137,15 @@ class TableSchema:
                 yield from (_numbers(table, part) for part in _sin_and_cos(column))
 
 
+def metadata_columns(manifest: Manifest, levels: Sequence[str] = LEVELS) -> list[str]:
+    """The columns LEVEL.NAME of these levels that have a value, in the manifest's order."""
+    return [c for c in manifest.table.columns if c.split(".")[0] in levels and "." in c and c in manifest]
+
+
 def _of_level(manifest: Manifest, level: str) -> list[str]:
     if level not in LEVELS:
         raise unknown("level of a table", level, LEVELS)
-    return [c for c in manifest.table.columns if c.startswith(f"{level}.") and c in manifest]
+    return metadata_columns(manifest, (level,))
 
 
 def _refuse_words_among_numbers(column: str, values: set[str]) -> None:

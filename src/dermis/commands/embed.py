@@ -13,7 +13,7 @@ def embed(
     manifest: tyro.conf.Positional[Path],
     out: Path = Path("embeddings.npz"),
     root: Path | None = None,
-    stage: Literal["projected", "trunk"] = "projected",
+    stage: Literal["projected", "trunk"] | None = None,
     column: str = "image",
 ) -> int:
     """Write the embeddings of a manifest's pictures: `case_id` and `embedding`, one row a case, as a NumPy .npz file.
@@ -25,7 +25,8 @@ def embed(
         manifest: cases.parquet or cases.csv
         out: the file to write
         root: image root, if not the one the manifest records
-        stage: `projected` lies in the space shared with texts; `trunk` is the image tower's own vector, for probes
+        stage: `projected` lies in the space shared with texts, the default of a model of pictures and texts; `trunk` is
+            the image tower's own vector, for probes, and the default of others
         column: the picture column; a model of two pictures looks at both, side by side
     """
     import numpy as np
@@ -34,11 +35,16 @@ def embed(
     from dermis.model import load
     from dermis.model.embed import embed_cases
     from dermis.progress import counting
+    from dermis.towers.two_tower import TwoTower
 
+    tower = load(model)
+    if stage == "projected" and not isinstance(tower, TwoTower):
+        raise ValueError("--stage projected needs a model of pictures and texts; this one has --stage trunk only.")
+    stage = stage or ("projected" if isinstance(tower, TwoTower) else "trunk")
     cases = Manifest.read(manifest, root)
     with counting("embedding pictures") as progress:
         chosen = {} if column == "image" else {"column": column}  # a model of pairs knows its columns
-        embedding_ND, ok_N = embed_cases(load(model), cases, stage=stage, progress=progress, **chosen)
+        embedding_ND, ok_N = embed_cases(tower, cases, stage=stage, progress=progress, **chosen)
     ids = cases.table["case_id"].to_numpy(dtype=str)
     np.savez(out, case_id=ids[ok_N], embedding=embedding_ND[ok_N])
     for case in ids[~ok_N]:

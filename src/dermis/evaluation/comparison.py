@@ -18,6 +18,7 @@ from dermis.evaluation.keep_list import keep_listed
 from dermis.evaluation.published import RUNS, Column, PublishedSet, PublishedTable, settings_of
 from dermis.evaluation.report import Entry, Report
 from dermis.evaluation.setting import Embed
+from dermis.evaluation.torn_split import torn_said
 from dermis.language.prompts import class_list
 
 BESIDE = ("balanced accuracy", "macro AUROC")
@@ -108,7 +109,8 @@ def compare(
     ``keep``: set -> list of its cases to score (``keep_listed``). ``runs``: folder for what a protocol fine-tunes; what
     it holds is gone on from. ``embed``, ``cache``: as in ``evaluate``. A manifest without splits is taken for the test
     split if there is such a list or if it has as many cases as were published. A set that cannot be measured (a class
-    that the protocol does not know, no test split) is reported with the reason and does not stop the others.
+    that the protocol does not know, no test split) is reported with the reason and does not stop the others. An
+    official split that tears patients is scored as it is, and a note says so.
     """
     shared: dict[str, Any] = {"name": name, "embed": embed, "cache": cache, "command": command}
     measured: dict[str, Report | str] = {}
@@ -122,7 +124,8 @@ def compare(
                 data, column.protocol, concept_terms=concept_terms, seed=seed, n_boot=n_boot, runs=runs
             )
             manifest, config, said = _prepared(sets[data.name](), column, config, (keep or {}).get(data.name))
-            found = evaluate(model, manifest, config, dataset=data.title, **shared)
+            found = evaluate(model, manifest, config, dataset=data.title, official_split=True, **shared)
+            said += torn_said(manifest, config.protocols)
             notes += [f"{data.title}: {note}" for note in said]
             measured[run] = found
         except ValueError as error:

@@ -34,6 +34,8 @@ LEARNING = ("knn", "linear_probe", "panderm", "few_shot", "low_shot")
 CLASSIFYING = ("prompts", "make", *LEARNING)
 DIAGNOSES = (*CLASSIFYING, "similar")
 """protocols about the one class of a case"""
+FROM_TRAINING = (*LEARNING, "similar", "derm7pt")
+"""protocols that look at the split `train`, which they cannot be scored on; `finetune` has folds too"""
 INPUTS = {
     "image": "",
     "table": "table",
@@ -195,8 +197,7 @@ class EvaluationConfig:
             raise ValueError(f"checklist_threshold is 1 to {rule.highest}, not {self.checklist_threshold}.")
         if self.split != "test" and "second_stage" in self.protocols:
             raise ValueError(f"second_stage learns from `valid`, so it is scored on split `test`, not {self.split!r}.")
-        learners = (*LEARNING, "similar", "derm7pt")
-        if self.split == "all" and (learning := [p for p in self.protocols if p in learners]):
+        if self.split == "all" and (learning := [p for p in self.protocols if p in FROM_TRAINING]):
             raise ValueError(f"{learning[0]} learns from the split `train`, so it cannot be scored on split `all`.")
         if self.undefined not in ("nan", "zero"):
             raise unknown("handling of undefined metrics", self.undefined, ("nan", "zero"))

@@ -28,6 +28,7 @@ from dermis.evaluation.scored import Scored
 from dermis.evaluation.setting import Cases, Embed, Setting, classes_of, scored_cases
 from dermis.evaluation.similar import similar
 from dermis.evaluation.table_retrieval import table_retrieval
+from dermis.evaluation.torn_split import refuse_torn_split
 
 
 def evaluate(
@@ -40,6 +41,7 @@ def evaluate(
     training_texts: Iterable[str] | None = None,
     embed: Embed | None = None,
     cache: Path | None = None,
+    official_split: bool = False,
     command: str = "",
 ) -> Report:
     """Run the protocols of ``config`` on one split.
@@ -48,11 +50,14 @@ def evaluate(
     are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the image tower's pooled
     vectors and which pictures are readable (default ``dermis.model.embed.embed_cases``; pass one with a cache to
     save time; ``cache`` is the folder of such a cache, for fine-tuning). ``dataset`` defaults to the manifest's
-    sources. Raises ValueError for diagnoses that are not among the classes, missing splits and missing columns.
+    sources. Raises ValueError for diagnoses that are not among the classes, missing splits and missing columns, and,
+    where a protocol learns from the cases, for a split that tears patients, lesions or originals; with
+    ``official_split``, that of a published table, the notes say so instead.
     """
     config = config or EvaluationConfig()
     texts = None if training_texts is None else list(training_texts)
     setting = Setting(model, manifest, config, embed or _embed_with(model), texts, cache)
+    refuse_torn_split(setting, official=official_split)
     sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
     split = scored_cases(manifest, config.split)
     shared = {
@@ -194,7 +199,7 @@ def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictur
 def _notes(setting: Setting) -> list[str]:
     diagnosing = ", ".join(f"`{name}`" for name in setting.config.protocols if name in DIAGNOSES)
     if not diagnosing:
-        return []
+        return list(dict.fromkeys(setting.notes))
     notes, cases = [], setting.cases(setting.config.split)
     diagnosis = cases.manifest.table["diagnosis"]
     if undiagnosed := int(diagnosis.isna().sum()):

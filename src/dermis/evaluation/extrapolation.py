@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from dermis.cases.kinship import kinship
+from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
-from dermis.cases.table_schema import CIRCULAR, LEVELS
+from dermis.cases.table_schema import CIRCULAR, metadata_columns
 from dermis.evaluation.prompt_classification import unit_length
 from dermis.evaluation.retrieval import CELLS
 from dermis.registry import unknown
@@ -102,8 +103,8 @@ def extrapolate(
     ``same_P2``: pictures known to be the same (``kinship.same_pictures``). k = 1 copies, nulls too; with more, those
     that know a value vote (``combined``), alike or with weight exp(cosine / 0.07). Of equally similar cases (to 1e-9)
     the first of the reference comes first. At most about ``cells`` similarities are held at a time. Raises ValueError
-    for vectors that do not fit, k below 1, a weighting of one source, and a column that the reference lacks or that is
-    of two kinds.
+    for vectors that do not fit, k below 1, a weighting of one source, a ``near_duplicate`` that is not above 0 and at
+    most 1, and what ``columns_to_take`` refuses.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1; it is {k}.")
@@ -111,6 +112,8 @@ def extrapolate(
         raise unknown("weighting", weighting, ("uniform", "similarity"))
     if weighting != "uniform" and k == 1:
         raise ValueError("weighting has no effect with k = 1: one source is copied as it is.")
+    if near_duplicate is not None and not 0 < near_duplicate <= 1:  # NaN is neither
+        raise ValueError(f"near_duplicate is a cosine above 0 and at most 1; it is {near_duplicate}.")
     columns = columns_to_take(query, reference, columns)
     query_ND, reference_MD = _vectors(query_ND, query, "query"), _vectors(reference_MD, reference, "reference")
     if query_ND.shape[1] != reference_MD.shape[1]:
@@ -127,11 +130,16 @@ def extrapolate(
 
 
 def columns_to_take(query: Manifest, reference: Manifest, columns: Sequence[str] | None = None) -> list[str]:
-    """``columns``, or all metadata that the reference knows; ValueError for one that it lacks or of two kinds."""
-    levels = tuple(f"{level}." for level in LEVELS)
-    there = [c for c in reference.table.columns if c.startswith(levels) and c in reference]
+    """``columns``, or all metadata that the reference knows.
+
+    Raises ValueError for a column that the reference lacks or that is of two kinds, and for one that gives the
+    diagnosis away (``cases.label_proxies``) and that nobody asked for by name.
+    """
+    there = metadata_columns(reference)
     if not there:
         raise ValueError("the reference has no column lesion.NAME or patient.NAME with a value to take.")
+    if columns is None:
+        refuse_label_proxies(there, "columns (--columns)")
     chosen = there if columns is None else list(dict.fromkeys(columns))
     for column in chosen:
         if column not in there:

@@ -9,7 +9,7 @@ gained over the picture alone is not in the metadata.
 Shapes: N cases of a split, F features of a block.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,30 +20,42 @@ import pandas as pd
 
 from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
-from dermis.cases.table_schema import LEVELS, TableSchema
+from dermis.cases.table_schema import LEVELS, TableSchema, metadata_columns
+from dermis.evaluation.known_values import known_said
 
 if TYPE_CHECKING:
     from dermis.evaluation.extrapolation import Extrapolated
     from dermis.evaluation.setting import Setting
 
 
+OWN = ("table", "both", "shuffled")
+"""inputs that look at the metadata that the scored cases have themselves"""
+
+
 @dataclass(frozen=True)
 class Tables:
-    """``features``: a table of cases -> what is seen of it (N, F); ``about`` says what that is."""
+    """``features``: a table of cases -> what is seen of it (N, F); ``about`` says what that is, ``notes`` what is not
+    seen. ``schemas``: level -> its columns."""
 
     features: Callable[[pd.DataFrame], np.ndarray]
     about: str
+    notes: list[str]
+    schemas: Mapping[str, TableSchema]
 
 
 class Inputs:
     """The cases of a ``Setting`` as its ``inputs`` let them be seen.
 
-    Raises ValueError, before any picture is opened, for inputs with metadata of a manifest or model that has none.
+    The setting's notes get what is not known of the metadata. Raises ValueError, before any picture is opened, for
+    inputs with metadata of a manifest or model that has none, or none that the model knows.
     """
 
     def __init__(self, setting: "Setting") -> None:
-        self.setting = setting
-        self.tables = None if setting.config.inputs == ["image"] else tables_of(setting.model, setting.manifest)
+        self.setting, config, self.tables = setting, setting.config, None
+        if config.inputs != ["image"]:
+            splits = dict.fromkeys(["train", config.split] if set(OWN) & set(config.inputs) else ["train"])
+            self.tables = tables_of(setting.model, setting.manifest, list(splits))
+            setting.notes += self.tables.notes
         self._read: dict[tuple[str, bool], np.ndarray] = {}
 
     def blocks(self, kind: str, split: str) -> list[np.ndarray]:
@@ -82,6 +94,7 @@ class Inputs:
         """Split -> the metadata that its cases get from the training cases, of each split that a protocol looks at."""
         from dermis.evaluation.extrapolation import extrapolate  # Pillow, which this room's import leaves out
 
+        assert self.tables is not None
         setting, config = self.setting, self.setting.config
         chooses = "linear_probe" in config.protocols and setting.held_out() is not None
         wanted = ["train", config.split, "valid"] if chooses else ["train", config.split]
@@ -92,7 +105,9 @@ class Inputs:
         every = replace(train, table=pd.concat([part.manifest.table for part in parts], ignore_index=True))
         pictures = tuple(tuple(every.table[c]) if c in every else () for c in ("image", "dermoscopy"))
         same_P2 = _same_pictures(train.root, *pictures)
-        found = extrapolate(np.concatenate(vectors), every, vectors[0], train, same_P2=same_P2)
+        seen = {column for schema in self.tables.schemas.values() for column in schema.columns}
+        columns = [c for c in metadata_columns(train) if {c, _direction(c)} & seen]
+        found = extrapolate(np.concatenate(vectors), every, vectors[0], train, columns, same_P2=same_P2)
         copies, start = {}, 0
         for name, part in zip(names, parts, strict=True):
             rows = slice(start, start := start + len(part.label))
@@ -107,44 +122,49 @@ class Inputs:
         return copies
 
 
-def tables_of(model: Any, manifest: Manifest) -> Tables:
-    """How a model's towers, or plain columns, read the tables of these cases.
+def tables_of(model: Any, manifest: Manifest, splits: Sequence[str] = ("train",)) -> Tables:
+    """How a model's towers, or plain columns, read the tables of these cases; said of those of ``splits``.
 
-    Raises ValueError for a manifest without metadata in its training split, or without any that the towers know.
+    Raises ValueError for a manifest without metadata in its training split, or without any that the towers know, and,
+    where there are no towers, for a column that gives the diagnosis away.
     """
-    there = [c for c in manifest.table if c.split(".")[0] in LEVELS and c in manifest]
+    there = metadata_columns(manifest)
     if not there:
         raise ValueError("inputs with metadata need a column lesion.NAME or patient.NAME, and the manifest has none.")
-    if "tables" in getattr(model, "parts", ()):
-        schemas = model.parts["tables"].schemas
-        known = dict.fromkeys(column for schema in schemas.values() for column in schema.columns)
-        # a direction stands in a table as itself, or as its sine and cosine
-        found = [c for c in known if c in there or f"{c}_sin" in there]
-        if not found:
-            raise ValueError(
-                f"the model's towers know the columns {', '.join(known)}; the manifest has {', '.join(there)}."
-            )
+    has_towers = "tables" in getattr(model, "parts", ())
+    schemas = model.parts["tables"].schemas if has_towers else _plain(manifest, there)
+    columns = list(dict.fromkeys(column for schema in schemas.values() for column in schema.columns))
+    if has_towers and not set(columns) & {*there, *map(_direction, there)}:
+        raise ValueError(
+            f"the model's towers know the columns {', '.join(columns)}; the manifest has {', '.join(there)}."
+        )
+    whose = "the model's towers" if has_towers else "the training split's schema"
+    known, notes = known_said(schemas, whose, {name: manifest.split(name).table for name in splits})
 
-        def features(table: pd.DataFrame) -> np.ndarray:
-            from dermis.model.embed_tables import embed_tables  # torch, which this room's import leaves out
+    def features(table: pd.DataFrame) -> np.ndarray:
+        # torch, which this room's import leaves out
+        from dermis.model.embed_tables import embed_tables, raw_tables
 
-            return embed_tables(model, table)
+        return embed_tables(model, table) if has_towers else raw_tables(schemas, table)
 
-        of = " and ".join(schemas)
-        return Tables(features, f"the table (the model's towers of {of}: {len(found)} of {len(known)} columns known)")
-    refuse_label_proxies(there, "method.columns of a method that reads tables")
+    if has_towers:
+        about = f"the model's towers of {' and '.join(schemas)}: {known} of {len(columns)} columns known"
+    else:
+        about = f"{len(columns)} plain columns by the training split's schema: no table towers"
+    return Tables(features, f"the table ({about})", notes, schemas)
+
+
+def _plain(manifest: Manifest, columns: Sequence[str]) -> dict[str, TableSchema]:
+    """Level -> all of its columns, as the training cases have them."""
+    whose = "method.columns when a model with table towers is trained: one without them is given all"
+    refuse_label_proxies(columns, whose)
     train = manifest.split("train")
-    plain = {level: TableSchema.learn(train, level, empty=True) for level in LEVELS}
-    columns = sum(len(schema.columns) for schema in plain.values())
-    if not columns:
-        raise ValueError("inputs with metadata need some in the split `train`, and its cases have none.")
+    return {level: TableSchema.learn(train, level, empty=True) for level in LEVELS}
 
-    def raw(table: pd.DataFrame) -> np.ndarray:
-        from dermis.model.embed_tables import raw_tables
 
-        return raw_tables(plain, table)
-
-    return Tables(raw, f"the table ({columns} plain columns by the training split's schema: no table towers)")
+def _direction(column: str) -> str:
+    """The direction that NAME_sin or NAME_cos is a part of."""
+    return column.removesuffix("_sin").removesuffix("_cos")
 
 
 def others(cases: int, seed: int) -> np.ndarray:

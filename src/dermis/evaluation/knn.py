@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dermis.evaluation.prompt_classification import unit_length
+from dermis.evaluation.retrieval import CELLS
 
 
 def side_by_side(
@@ -31,20 +32,20 @@ def knn_scores(
     *,
     k: int = 20,
     temperature: float = 0.07,
-    chunk: int = 1024,
+    cells: int = CELLS,
 ) -> np.ndarray:
     """Class probabilities (N, C): the k nearest training cases vote with weight exp(cosine / temperature).
 
-    Fewer than k training cases all vote. ``chunk`` queries are compared at a time.
+    Fewer than k training cases all vote. Never more than about ``cells`` similarities or votes are held at a time.
     """
     if k < 1 or not temperature > 0:
         raise ValueError(f"k must be at least 1 and temperature positive; they are {k} and {temperature}.")
     train_MD, query_ND = unit_length(train_MD), unit_length(query_ND)
     k = min(k, len(train_MD))
     one_hot_MC = np.eye(classes)[train_label_M]
-    rows = []
-    for start in range(0, len(query_ND), chunk):
-        cosine_nM = query_ND[start : start + chunk] @ train_MD.T
+    rows, step = [], max(1, cells // max(len(train_MD), k * classes))
+    for start in range(0, len(query_ND), step):
+        cosine_nM = query_ND[start : start + step] @ train_MD.T
         nearest_nk = np.argpartition(-cosine_nM, k - 1, axis=1)[:, :k]
         top_nk = np.take_along_axis(cosine_nM, nearest_nk, axis=1).astype(np.float64)
         # the largest is subtracted so that exp stays finite; it cancels in the normalisation

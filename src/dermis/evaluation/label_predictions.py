@@ -63,8 +63,7 @@ def derm7pt_predictions(setting: Setting) -> LabelPredictions:
     columns = [t.column for t in TARGETS]
     setting.manifest.require(columns, "protocol derm7pt")
     query = setting.cases(setting.config.split)
-    taught = getattr(setting.model, "predicting", None)
-    if taught is not None and all(column in taught.classes for column in columns):
+    if taught_derm7pt(setting.model):
         return replace(own_predictions(setting, columns), protocol="derm7pt, own predictions")
     classes = targets_of(setting.manifest, columns)
     train, held_out = setting.cases("train"), setting.held_out()
@@ -86,6 +85,12 @@ def derm7pt_predictions(setting: Setting) -> LabelPredictions:
     by = "; ".join(f"{how}, {', '.join(values)}" for how, values in chosen.items())
     about = f"Logistic regression on frozen features for each label, C by the log loss: {by}."
     return LabelPredictions("derm7pt, linear probes", about, query.manifest, classes, scores)
+
+
+def taught_derm7pt(model: Any) -> bool:
+    """Was the model taught all eight labels of Derm7pt?"""
+    taught = getattr(model, "predicting", None)
+    return taught is not None and all(t.column in taught.classes for t in TARGETS)
 
 
 def second_stage_predictions(setting: Setting) -> LabelPredictions:

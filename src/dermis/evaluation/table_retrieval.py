@@ -5,25 +5,29 @@ level; of `table_clip` and SLIMP's flat rival all columns are one row). A patien
 patient's row, and the other way round. Rows that read alike are one answer: many patients are of one age and sex, and
 no model could tell which of them was meant. By chance is what an order at random would get with as many right answers.
 
-Cases and patients of whom nothing is known that the model reads take no part. Patients are the groups that training
-pools: a patient, else a lesion, else a case; the patient's row is that of the first case.
+Cases and patients of whom nothing is known that the model reads take no part, and a level of which fewer than two have
+anything is left out; the notes say so. Patients are the groups that training pools: a patient, else a lesion, else a
+case; the patient's row is that of the first case.
 
 Shapes: N cases or patients, D features, W table features, S distinct rows, E width of a space.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dermis.cases.table_schema import TableSchema
 from dermis.evaluation.bootstrap import intervals
+from dermis.evaluation.known_values import unknown_values
 from dermis.evaluation.report import Entry, Section, entries
 from dermis.evaluation.retrieval import by_chance, image_to_text, text_to_image
 from dermis.evaluation.setting import Cases, Setting
 
 PATIENT = "patient"
+FEWEST = 2
+"""cases or patients with metadata of a level, below which there is nothing to choose from"""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,25 @@ class Sides:
 def table_retrieval(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
     """Entries of each level that the model has a space for, both directions.
 
-    Raises ValueError for a model without such spaces, and for fewer than two cases or patients with metadata.
+    Raises ValueError for a model without such spaces, and where no level has two cases or patients with metadata.
     """
     config, found, sections = setting.config, list[Entry](), list[Section]()
     if not {"tables", "spaces"} <= set(getattr(setting.model, "parts", ())):
         raise ValueError(
             "protocol 'table_retrieval' needs a model whose pictures and metadata share a space (slimp, table_clip)."
         )
-    for sides in spaces_of(setting.model, setting.cases(config.split)):
+    cases = setting.cases(config.split)
+    spaces, bare = spaces_of(setting.model, cases)
+    where = " or ".join(bare)
+    strange = "; ".join(unknown_values(setting.model.parts["tables"].schemas, cases.manifest.table))
+    if not spaces:
+        but = f"; not known are {strange}" if strange else ""
+        raise ValueError(f"protocol 'table_retrieval' needs two cases or more with a known value in {where}{but}.")
+    if bare:
+        setting.notes.append(f"table_retrieval: fewer than two cases have a known value in {where}: left out.")
+    if strange:
+        setting.notes.append(f"table_retrieval: values that the model does not know count as missing: {strange}.")
+    for sides in spaces:
         size = {"n": len(sides.row_of), "patients": sides.group.nunique()}
         ks = tuple(k for k in config.recall_at if k <= size["n"])
         about = (
@@ -67,8 +82,9 @@ def table_retrieval(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entr
     return found, sections
 
 
-def spaces_of(model: Any, cases: Cases) -> Iterator[Sides]:
-    """The spaces of a model, with the cases in them: pictures and rows of each level; phenotypes and patients."""
+def spaces_of(model: Any, cases: Cases) -> tuple[list[Sides], list[str]]:
+    """The spaces of a model, with the cases in them: pictures and rows of each level; phenotypes and patients. And the
+    columns, in words, of each level of which too little is known."""
     import torch
 
     from dermis.model.embed_tables import embed_tables
@@ -82,40 +98,44 @@ def spaces_of(model: Any, cases: Cases) -> Iterator[Sides]:
 
     table, group = cases.manifest.table, cases.manifest.groups()
     levels = [level for level in tables.names if level != PATIENT]
+    found, bare = list[Sides](), list[str]()
     h = {level: embed_tables(model, table, levels=[level]) for level in tables.names}
     with evaluating(model), torch.inference_mode():
         for level in levels:
-            rows, first, row_of = _distinct(tables.schemas[level], table, np.arange(len(table)), level)
+            rows, first, row_of = _distinct(tables.schemas[level], table, np.arange(len(table)))
+            if len(rows) < FEWEST:
+                bare.append(_named(level, tables.schemas[level]))
+                continue
             u_NE = spaces.project("image", tensor(cases.trunk[rows])).float().cpu().numpy()
             v_SE = spaces.project(level, tensor(h[level][first])).float().cpu().numpy()
             names = f"image-to-table retrieval, {level}", f"table-to-image retrieval, {level}"
-            yield Sides(names, "cases", u_NE, v_SE, row_of, group.iloc[rows])
+            found.append(Sides(names, "cases", u_NE, v_SE, row_of, group.iloc[rows]))
         if PATIENT not in tables.names:
-            return
+            return found, bare
         owner_N, owners = pd.factorize(group)
+        first_P = np.unique(owner_N, return_index=True)[1]
+        chosen, first, row_of = _distinct(tables.schemas[PATIENT], table, first_P)
+        if len(chosen) < FEWEST:
+            return found, [*bare, _named(PATIENT, tables.schemas[PATIENT])]
         lesions = tensor(np.concatenate([h[level] for level in levels], axis=1)) if levels else None
         w_PE = spaces.phenotype(tensor(cases.trunk), lesions, tensor(owner_N), len(owners)).float().cpu().numpy()
-        first_P = np.unique(owner_N, return_index=True)[1]
-        chosen, first, row_of = _distinct(tables.schemas[PATIENT], table, first_P, PATIENT)
         q_SE = spaces.project(PATIENT, tensor(h[PATIENT][first])).float().cpu().numpy()
         names = "phenotype-to-patient retrieval", "patient-to-phenotype retrieval"
-        yield Sides(names, "patients", w_PE[owner_N[chosen]], q_SE, row_of, group.iloc[chosen])
+        found.append(Sides(names, "patients", w_PE[owner_N[chosen]], q_SE, row_of, group.iloc[chosen]))
+    return found, bare
 
 
-def _distinct(
-    schema: Any, table: pd.DataFrame, among: np.ndarray, level: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _named(level: str, schema: TableSchema) -> str:
+    return f"the model's {level} columns {', '.join(schema.columns)}"
+
+
+def _distinct(schema: TableSchema, table: pd.DataFrame, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Those of the positions ``among`` of whom something is known (N,); where each distinct row first stands (S,); and
     which of these each of them has (N,)."""
     from dermis.batch.tables import same_rows
 
     arrays = schema.arrays(table.iloc[among])
     known = (~arrays.missing_NF).any(axis=1) | (arrays.cat_NG > 0).any(axis=1)
-    if known.sum() < 2:
-        raise ValueError(
-            f"protocol 'table_retrieval' needs two cases or more with a value in the model's {level} columns: "
-            f"{', '.join(schema.columns)}."
-        )
     same_N = same_rows(arrays)[known]
     _, first_S, row_of_N = np.unique(same_N, return_index=True, return_inverse=True)
     return among[known], among[known][first_S], row_of_N

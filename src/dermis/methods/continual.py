@@ -6,14 +6,16 @@ columns' embeddings, which are drawn anew because the columns are others; the pr
 """
 
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
-from dermis.methods.multi_label import go_on_from
+from dermis.methods.tables import PARTS, same_settings
 from dermis.towers.branches import Branches
 from dermis.towers.freeze import freeze
 
 ATTENTION = ("blocks", "norm", "fc_norm")
 """parts of a picture tower that attend, and the norm after them"""
+EMBEDDINGS = ("patch_embed", "pos_embed", "cls_token", "reg_token", "norm_pre", "dist_token")
+"""what else a plain ViT has: it learns"""
 
 
 def keep_attention(model: Branches, before: dict[str, Any]) -> str:
@@ -21,25 +23,30 @@ def keep_attention(model: Branches, before: dict[str, Any]) -> str:
 
     Raises ValueError without a model to go on from, and for towers without attention, or of other levels or sizes.
     """
-    if set(before) != {"tables", "spaces"}:
+    if set(before) != set(PARTS):
         raise ValueError("method.continual goes on from a model that slimp trained: give one as model.weights.")
     for name, tower in model.picture_towers.items():
         trunk: Any = tower.trunk
-        if not hasattr(trunk, "patch_embed"):
-            kind = type(trunk).__name__
-            raise ValueError(f"method.continual keeps the attention of the tower of {name}, and {kind} has none.")
         for part in ATTENTION:
             if hasattr(trunk, part):
                 freeze(getattr(trunk, part))
-    own: Any = model.parts["tables"]
-    old = before["tables"].towers
+        learns = {n.split(".")[0] for n, p in trunk.named_parameters() if p.requires_grad}
+        if not hasattr(trunk, "blocks") or learns - set(EMBEDDINGS):
+            raise ValueError(
+                f"method.continual keeps the attention of a plain ViT's blocks, and the tower of {name} is a "
+                f"{type(trunk).__name__}: give a vit_* or deit_* model."
+            )
+    (old_tables, tables), (old_spaces, spaces) = before["tables"], before["spaces"]
+    same_settings("tables", tables, model.settings["tables"])
+    old, own = old_tables.towers, cast(Any, model.parts["tables"])
     for level, tower in own.towers.items():
         state = old[level].blocks.state_dict() if level in old else {}
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in tower.blocks.state_dict().items()}:
             raise ValueError(f"the table tower of level {level} is another one in model.weights, or not there.")
         tower.blocks.load_state_dict(state)
         freeze(tower.blocks)
-    go_on_from(model.parts["spaces"], before["spaces"].state_dict())
+    same_settings("spaces", spaces, model.settings["spaces"])
+    model.parts["spaces"].load_state_dict(old_spaces.state_dict())
     return f"Continual: {trainable(model)}."
 
 

@@ -71,6 +71,11 @@ class SLIMPConfig(TableSettings):
     """go on from model.weights with another schema: embeddings and projections learn, attention stays"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"method.weight is a share from 0 to 1, not {self.weight}.")
+        if self.temperature <= 0:
+            raise ValueError(f"method.temperature must be above 0, not {self.temperature}.")
         if self.weight != 0.5 and self.levels != "nested":
             raise ValueError(f"weight has no effect with levels {self.levels}: it mixes the two of nested.")
         if self.pooling != "mean" and self.levels not in ("nested", "patient"):

@@ -1,16 +1,17 @@
 """What methods that learn with a table share: its columns by level, its towers, going on from another model's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
-from dermis.cases.table_schema import LEVELS, TableSchema
+from dermis.cases.table_schema import LEVELS, TableSchema, metadata_columns
 from dermis.recipe import to_mapping
 from dermis.registry import unknown
 from dermis.towers.branches import Branches
 
+PARTS = ("tables", "spaces")
 CASE = "case"
 """the level of lesion and patient together, in one table"""
 
@@ -32,6 +33,22 @@ class TableSettings:
     tables: dict[str, TableSchema] = field(default_factory=dict)
     """level -> means, deviations and categories of its columns (none: learnt from the training cases)"""
 
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"method.{name} must be at least 1, not {getattr(self, name)}.")
+        described = {column for schema in self.tables.values() for column in schema.columns}
+        turning = {
+            f"{c}_{part}": c for schema in self.tables.values() for c in schema.circular for part in ("sin", "cos")
+        }
+        named = {turning.get(column, column) for column in self.columns or ()}
+        if self.tables and self.columns is not None and named != described:
+            other = min(named ^ described)
+            raise ValueError(
+                f"method.columns and method.tables disagree about {other}: the tables of a finished recipe say which "
+                "columns there are; leave method.columns as it is there, or empty method.tables to learn them again."
+            )
+
 
 def learn_tables(cases: Manifest, levels: Sequence[str], columns: list[str] | None = None) -> dict[str, TableSchema]:
     """Level -> schema of its columns over ``cases``, which shall be the training cases.
@@ -40,10 +57,12 @@ def learn_tables(cases: Manifest, levels: Sequence[str], columns: list[str] | No
     columns, and for a label proxy that nobody asked for by name (``cases.label_proxies``).
     """
     parts = {level: LEVELS if level == CASE else (level,) for level in levels}
-    there = [c for c in cases.table.columns if c in cases and c.split(".")[0] in LEVELS]
+    there = metadata_columns(cases)
     if columns is None:
         refuse_label_proxies(there)
     for column in columns or ():
+        if column in cases.table and column not in cases:
+            raise ValueError(f"{column} of method.columns has no value in any of the {len(cases)} training cases.")
         if column not in there:
             raise unknown("column in method.columns", column, there)
     chosen = {level: [c for c in columns or there if c.split(".")[0] in prefixes] for level, prefixes in parts.items()}
@@ -59,13 +78,13 @@ def learn_tables(cases: Manifest, levels: Sequence[str], columns: list[str] | No
 def add_tables(model: Branches, config: Any, levels: Sequence[str], **spaces: Any) -> dict[str, Any]:
     """Give ``model`` towers for the tables of ``levels`` and the spaces in which it meets them.
 
-    Returns the parts of these names that it had before. Raises ValueError if ``config.tables`` does not say what the
-    columns of each level are.
+    Returns the parts of these names that it had before, with their settings. Raises ValueError if ``config.tables``
+    does not say what the columns of each level are.
     """
     if set(config.tables) != set(levels):
         given = ", ".join(config.tables) or "none"
         raise ValueError(f"method.tables must describe the levels {', '.join(levels)}; it has {given}.")
-    before = {name: model.parts[name] for name in ("tables", "spaces") if name in model.parts}
+    before = {name: (model.parts[name], model.settings[name]) for name in PARTS if name in model.parts}
     schemas = {level: to_mapping(config.tables[level]) for level in levels}
     tables: Any = model.add(
         "tables",
@@ -81,15 +100,25 @@ def add_tables(model: Branches, config: Any, levels: Sequence[str], **spaces: An
 
 
 def go_on(model: Branches, before: dict[str, Any]) -> None:
-    """Give towers and spaces of the same tables the weights of ``before``; ValueError if the tables are others."""
-    if not before:
-        return
-    for name, part in before.items():
-        own = model.parts[name]
-        same = {k: v.shape for k, v in own.state_dict().items()} == {k: v.shape for k, v in part.state_dict().items()}
-        if not same or (name == "tables" and own.schemas != part.schemas):  # type: ignore[union-attr]
+    """Give towers and spaces of the same tables the weights of ``before``; ValueError if they are others."""
+    if before and before["tables"][0].schemas != model.parts["tables"].schemas:
+        raise ValueError(
+            "model.weights was trained on other tables than these: use slimp with method.continual, which keeps its "
+            "attention and learns the columns anew, or start from its towers' weights alone."
+        )
+    for name, (part, settings) in before.items():
+        same_settings(name, settings, model.settings[name])
+        model.parts[name].load_state_dict(part.state_dict())
+
+
+def same_settings(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise ValueError for the first setting of a part, but its schemas, that model.weights has otherwise.
+
+    Settings and not shapes are compared: attention of two heads and of four has the same shapes.
+    """
+    for name in old.keys() | new.keys():
+        if name != "schemas" and old.get(name) != new.get(name):
             raise ValueError(
-                "model.weights was trained on other tables than these: use slimp with method.continual, which keeps "
-                "its attention and learns the columns anew, or start from its towers' weights alone."
+                f"model.weights was trained with {name} {old.get(name)!r} of its {part}, and this recipe says "
+                f"{new.get(name)!r}: set it alike."
             )
-        own.load_state_dict(part.state_dict())

@@ -45,7 +45,7 @@ def render(
 ) -> str:
     """README.md as text: front matter of the model hub, then what is known; what is not is said to be missing.
 
-    ``report``: the evaluation's, as in its report.json.
+    ``report``: the evaluation's, as in its report.json; its notes say how the model came to be, too.
     """
     tags = ["dermatology", "dermis"] + ([] if open_clip_layout.why_not(model) else ["open_clip"])
     front = [
@@ -62,6 +62,7 @@ def render(
         ("Model", _architecture(model)),
         ("Training data", card.data or "Not stated."),
         ("Results", _results(report)),
+        ("Notes", "\n".join(f"- {note}" for note in (report or {}).get("notes", []))),
         ("Limits", card.limits),
         ("Licence", card.licence or "Not stated. Mind the licences of the data and of the weights it started from."),
         ("Citation", f"```bibtex\n{card.citation}\n```" if card.citation else None),
@@ -111,6 +112,9 @@ def _architecture(model: nn.Module) -> str:
     lines.append(
         f"- pictures: {transform.size[0]} x {transform.size[1]} pixels, mean {transform.mean}, std {transform.std}"
     )
+    if isinstance(model, Branches) and "tables" in model.parts:
+        schemas: Mapping[str, Any] = model.parts["tables"].schemas  # type: ignore[assignment]
+        lines += [f"- table tower of level {level}: {', '.join(one.columns)}" for level, one in schemas.items()]
     if isinstance(model, Branches) and model.predicting is not None:
         lines += [f"- predicts {label}: {', '.join(names)}" for label, names in model.predicting.classes.items()]
     return "\n".join(lines)

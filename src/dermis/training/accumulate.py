@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dermis.batch.slices import slices
+from dermis.batch.slices import cases_of, slices
 
 Autocast = Callable[[], AbstractContextManager]
 
@@ -48,7 +48,7 @@ def _grad_cache(
             f"training.accumulate is {count}, but {type(method).__name__} has no embed() and loss(): its loss may "
             "couple the cases of a batch, and adding up slices would change it. Use accumulate: 1."
         )
-    parts = list(slices(batch, count))
+    parts = list(slices(batch, min(count, cases_of(batch))))  # of patients there may be fewer lesions than slices
     states, embedded = [], []
     for part in parts:
         states.append(_random_state())
