@@ -127,21 +127,24 @@ def main(
         mapping["model"]["image"]["weights"] = str(weights.resolve())
         if row == "SimCLR":
             mapping["training"]["batch_size"] = CASES_A_STEP[name]
-        mapping["untrained"] = row == "SimCLR"  # the weights that all start from, with plain tables
+        # the weights that all start from, beside plain tables: the same for every seed
+        mapping["untrained"] = row == "SimCLR" and seed == 0
         mapping["evaluation"]["merge"] = next(iter(tasks(name).values()))
-        recipe = out / f"{name}-{row.replace(' ', '-')}.yaml"
+        recipe = out / f"{name}-{row.replace(' ', '-')}-seed{seed}.yaml"
         recipe.write_text(yaml.safe_dump(mapping | {"name": row.replace(" ", "_").lower()}, sort_keys=False))
-        folder[name, row, seed] = out / f"{recipe.stem}-seed{seed}"
+        folder[name, row, seed] = out / recipe.stem
         arguments = ["train", str(recipe), "--data.manifest", str(manifests[name]), "--data.cache", cache]
         wanted.append((seed, (folder[name, row, seed], f"{name}, {row}", [*arguments, "--training.seed", str(seed)])))
     run_all(jobs, [run for _, run in sorted(wanted, key=lambda one: one[0])])
 
     # the other tasks, on the same models; the one before training is the first one of SimCLR, whose tables are plain
     other, wanted = {}, []
-    quick = ["--evaluation.protocols", "linear_probe", "low_shot", "--evaluation.low-shot-fractions", "0.01", "0.1",
+    quick = ["--evaluation.protocols", "linear_probe", "low_shot", "--evaluation.low-shot-fractions", "0.1",
              "--evaluation.inputs", *BASE["evaluation"]["inputs"], "--evaluation.probe-features", "trunk",
              "--evaluation.n-boot", "200", "--evaluation.pictures", "0", "--evaluation.subgroups"]  # fmt: skip
     for (name, row, seed), place in folder.items():
+        if row not in ROWS_OF["ham10000"]:
+            continue
         for number, classes in list(enumerate(tasks(name).values()))[1:]:
             other[name, row, seed, number] = report = out / f"{place.name}-task{number}"
             arguments = ["evaluate", str(place / "model"), str(manifests[name]), "--cache", cache, *quick]
@@ -150,13 +153,13 @@ def main(
 
     for name in SETS:
         for number, task in enumerate(tasks(name)):
-            rows = [*ROWS_OF[name], *([INITIAL] if number == 0 else [])]
+            rows = ROWS_OF["ham10000"] if number else [*ROWS_OF[name], INITIAL]
             for protocol in PROTOCOLS if number == 0 else PROTOCOLS[:3]:
 
                 def of_row(row: str, seed: int, of: tuple = (name, number, protocol)) -> dict[str, Figure]:
                     name, number, protocol = of
                     initial = row == INITIAL
-                    place = folder[name, "SimCLR" if initial else row, seed] / "report"
+                    place = folder[name, "SimCLR" if initial else row, 0 if initial else seed] / "report"
                     place = other[name, row, seed, number] if number else place
                     found = figures(place / "report.json", initial)
                     return {title: found[protocol + end] for title, end in INPUTS.items() if protocol + end in found}

@@ -112,7 +112,9 @@ def _texts(cases: Manifest, config: DataConfig, columns: Sequence[str]) -> TextS
         return from_narrator(cases, Narrator(config.narrate.fields, config.narrate.drop))
     columns = config.texts or columns
     cases.require(columns, "training on texts")
-    return in_one_caption(cases, columns) if config.join_texts else from_columns(cases, columns)
+    if config.join_texts:
+        return in_one_caption(cases, columns, config.headings)
+    return from_columns(cases, columns)
 
 
 def with_pictures(cases: Manifest, columns: Sequence[str]) -> tuple[Manifest, list[str]]:

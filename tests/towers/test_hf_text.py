@@ -5,6 +5,8 @@ import sys
 import pytest
 import torch
 
+from dermis.towers.build import TextTowerConfig, build_text_tower
+from dermis.towers.freeze import is_frozen
 from dermis.towers.hf_text import HFTextTower, HFTokenizer, hf_text_tower
 
 transformers = pytest.importorskip("transformers")
@@ -27,7 +29,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_buckets_equal_transformers_padded_to_the_longest(folder, ragged, pooling):
     tower = hf_text_tower(str(folder), pooling).eval()
     assert {p.dtype for p in tower.parameters()} == {torch.float32}
@@ -35,8 +37,45 @@ def test_buckets_equal_transformers_padded_to_the_longest(folder, ragged, poolin
     batch = tower.tokenizer.tokenizer(TEXTS, padding="longest", return_tensors="pt")
     hidden = tower.encoder(**batch).last_hidden_state
     mask = batch["attention_mask"][..., None]
-    expected = (hidden * mask).sum(1) / mask.sum(1) if pooling == "mean" else hidden[:, 0]
+    mean, largest = (hidden * mask).sum(1) / mask.sum(1), (hidden - 1e9 * (1 - mask)).amax(1)
+    expected = {"mean": mean, "cls": hidden[:, 0], "max": largest}[pooling]
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_states_are_transformers_hidden_layers_text_by_text(folder, ragged, layers):
+    tower = hf_text_tower(str(folder), last_layers=layers).eval()
+    ids = tower.tokenizer(TEXTS)
+    state_ND, pooled_SD = tower.states_and_pooled(*ragged(ids))
+    alone = [tower.encoder(torch.tensor([i]), output_hidden_states=True).hidden_states for i in ids]
+    expected = [sum(hidden[-1 - back][0] for back in range(layers)) for hidden in alone]
+    torch.testing.assert_close(state_ND, torch.cat(expected), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(pooled_SD, torch.stack([text.mean(0) for text in expected]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(pooled_SD, tower.features(*ragged(ids)).pooled_BD)
+    assert torch.equal(tower.token_states(*ragged(ids)), state_ND)
+
+
+def test_frozen_layers_keep_their_weights_and_the_others_learn(folder, ragged):
+    tower = hf_text_tower(str(folder), freeze_layers=1)
+    tower.features(*ragged(tower.tokenizer(TEXTS))).pooled_BD.pow(2).sum().backward()
+    learnt = {name for name, p in tower.named_parameters() if p.grad is not None}
+    assert learnt == {name for name, _ in tower.named_parameters() if ".layer.1." in name}
+
+
+def test_settings_reach_the_tower(folder):
+    tower = build_text_tower(TextTowerConfig(name=f"hf:{folder}", pooling="max", last_layers=2, freeze_layers=1))
+    assert (tower.pooling, tower.last_layers) == ("max", 2)
+    assert not tower.encoder.embeddings.word_embeddings.weight.requires_grad
+    assert not is_frozen(tower)
+    with pytest.raises(ValueError, match="last_layers, freeze_layers has an effect for an hf: tower only"):
+        build_text_tower(TextTowerConfig(last_layers=2, freeze_layers=1))
+
+
+def test_pieces_begin_words_where_the_text_has_spaces(folder):
+    tokenizer = hf_text_tower(str(folder)).tokenizer
+    assert tokenizer.begins_word(tokenizer(["ab c def"])[0]) == [True, True, False, True, True, False, False, True]
+    with pytest.raises(ValueError, match="BERT's word-pieces only"):
+        HFTokenizer(None, 1).begins_word([1])
 
 
 def test_every_weight_gets_a_gradient(folder, ragged):
@@ -64,8 +103,12 @@ def test_wrong_settings_are_sentences(folder, monkeypatch):
         hf_text_tower(str(folder / "empty"))
     with pytest.raises(ValueError, match="999 is more than the 512 positions"):
         hf_text_tower(str(folder), context_length=999)
-    with pytest.raises(ValueError, match="unknown text pooling 'max'"):
-        HFTextTower(torch.nn.Identity(), HFTokenizer(None, 1), "max")
+    with pytest.raises(ValueError, match="unknown text pooling 'sum'"):
+        HFTextTower(torch.nn.Identity(), HFTokenizer(None, 1), "sum")
+    with pytest.raises(ValueError, match="last_layers is 1 to 2 here, not 3"):
+        hf_text_tower(str(folder), last_layers=3)
+    with pytest.raises(ValueError, match="freeze_layers is 0 to 2 here, not 3"):
+        hf_text_tower(str(folder), freeze_layers=3)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r"pip install 'dermis\[hf\]'"):
         hf_text_tower(str(folder))

@@ -71,6 +71,19 @@ def test_the_tokenizer_is_open_clips_without_padding():
         assert ids == [i for i in row if i]
 
 
+def test_pieces_begin_words_where_the_text_has_spaces():
+    tokenizer = BytePairTokenizer(20)
+    tokens = tokenizer(["Spitzoid nevus, hyperkeratosis"])[0]
+    words = [[]]
+    for token, begins in zip(tokens, tokenizer.begins_word(tokens), strict=True):
+        words = [*words, [token]] if begins else [*words[:-1], [*words[-1], token]]
+    said = [tokenizer.text(word) for word in words[2:-1]]
+    assert said == ["spitzoid", "nevus", ",", "hyperkeratosis"]
+    assert len(tokens) > len(said) + 2
+    assert words[1] == tokens[:1]
+    assert words[-1] == tokens[-1:]
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="3 does not divide 64"):
         small_text_tower(width=64, heads=3)

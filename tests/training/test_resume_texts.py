@@ -1,4 +1,4 @@
-"""MAKE and CoCa on synthetic cases, through batches, towers and loop: interrupted and resumed, the same bits."""
+"""Methods that read texts, through batches, towers and loop: interrupted and resumed, the same bits."""
 
 from dataclasses import replace
 
@@ -15,6 +15,8 @@ SETTINGS = [
     ["--method.ontology", "default", "--training.accumulate", "2"],
     ["--method.as-released"],
     ["--method.name", "coca", "--method.decoder-layers", "1", "--method.queries", "3"],
+    ["--method.name", "convirt", "--training.accumulate", "2", "--model.head", "mlp"],
+    ["--method.name", "gloria", "--training.accumulate", "2", "--method.chunk", "3"],
 ]
 
 
@@ -34,7 +36,7 @@ def run(cases, folder, arguments, die_at=None):
     method = build_method(experiment)
     chosen, texts, _ = training_cases(manifest, experiment.data, 0, method.texts)
     batches = batches_of(experiment, method, chosen, texts, experiment.training)
-    after_step = method.after_step
+    after_step = getattr(method, "after_step", lambda step: None)
 
     def die(step):
         after_step(step)

@@ -12,6 +12,7 @@ from dermis.losses.distillation import (
     rotation_similarity,
     soft_target,
 )
+from dermis.losses.gloria import gloria_global, gloria_local
 from dermis.losses.masked_pixels import masked_pixels, patchify
 from dermis.losses.moco import moco
 from dermis.losses.multi_aspect import multi_aspect
@@ -23,6 +24,8 @@ __all__ = [
     "caption",
     "clip",
     "cross_modal",
+    "gloria_global",
+    "gloria_local",
     "info_nce",
     "kmeans",
     "masked_pixels",

@@ -25,6 +25,8 @@ PAIRED = ("dermoscopy", "image")
 """the pictures of a case with two, in the order in which SM3's release puts their features"""
 TRANSFORM = ("mean", "std", "interpolation", "resize_mode")
 """the settings of an image tower that say what its pictures are made into"""
+HF_ONLY = ("pooling", "last_layers", "freeze_layers")
+"""the settings of a text tower that only one of transformers has"""
 
 
 @dataclass(kw_only=True)
@@ -65,8 +67,12 @@ class TextTowerConfig:
     """small only (None: 4)"""
     context_length: int | None = None
     """tokens at most (None: 77 for small, else the model's own)"""
-    pooling: Literal["mean", "cls"] | None = None
-    """hf: only: mean over tokens or the first token (None: mean)"""
+    pooling: Literal["mean", "cls", "max"] | None = None
+    """hf: only: mean over tokens, the first token, or the largest value over tokens (None: mean)"""
+    last_layers: int | None = None
+    """hf: only: a token's state is the sum of this many last hidden layers (None: 1; GLoRIA: 4)"""
+    freeze_layers: int | None = None
+    """hf: only: the embeddings and this many first layers keep their weights (None: all learn; ConVIRT: 6)"""
     freeze: bool = False
     """keep the weights as they are"""
 
@@ -201,7 +207,7 @@ def _transform(trunk: nn.Module, config: ImageTowerConfig) -> Transform:
 def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Module:
     """The small tower or a transformers model; raises ValueError for unknown names and settings without effect."""
     if config.name == "small":
-        _refuse(config, ("pooling",), "an hf: tower")
+        _refuse(config, HF_ONLY, "an hf: tower")
         tower = small_text_tower(
             config.width or 256, config.layers or 4, config.heads or 4, config.context_length or 77
         )
@@ -212,7 +218,14 @@ def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Mod
         from dermis.towers.hf_text import hf_text_tower  # transformers is an extra
 
         source = config.name.removeprefix(HF)
-        tower = hf_text_tower(source, config.pooling or "mean", config.context_length, pretrained)
+        tower = hf_text_tower(
+            source,
+            config.pooling or "mean",
+            config.context_length,
+            pretrained,
+            last_layers=config.last_layers or 1,
+            freeze_layers=config.freeze_layers,
+        )
     else:
         raise unknown("text tower", config.name, ("small", "hf:FOLDER", "hf:ORG/NAME", "open_clip:NAME"))
     return freeze(tower) if config.freeze else tower
@@ -226,7 +239,7 @@ def _build_open_clip(config: TwoTowerConfig) -> TwoTower:
         )
     _refuse(config, ("head",), "towers that are not open_clip's")
     _refuse(config.image, ("pool", *TRANSFORM), "timm models")
-    _refuse(config.text, ("weights", "width", "layers", "heads", "context_length", "pooling"), "other text towers")
+    _refuse(config.text, ("weights", "width", "layers", "heads", "context_length", *HF_ONLY), "other text towers")
     from dermis.towers.open_clip import open_clip_two_tower
 
     name = config.image.name.removeprefix(OPEN_CLIP)

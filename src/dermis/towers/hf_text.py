@@ -4,6 +4,7 @@ Texts are grouped by length, so that a group pads to its own longest text only, 
 all groups: its dense gradient would otherwise be made once a group.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from dermis.towers.ragged import buckets, padded
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-POOLINGS = ("mean", "cls")
+POOLINGS = ("mean", "cls", "max")
 
 
 @dataclass(frozen=True)
@@ -35,37 +36,81 @@ class HFTokenizer:
             return []
         return self.tokenizer(texts, padding=False, truncation=True, max_length=self.context_length)["input_ids"]
 
+    def begins_word(self, tokens: list[int]) -> list[bool]:
+        """Does each token begin a word, or go on with the one before? Special tokens are words of their own.
+
+        Raises ValueError for a vocabulary that is not one of word-pieces (BERT's).
+        """
+        model = getattr(getattr(self.tokenizer, "backend_tokenizer", None), "model", None)
+        if type(model).__name__ != "WordPiece":
+            raise ValueError("which pieces make a word is known of BERT's word-pieces only; take words: pieces.")
+        pieces = self.tokenizer.convert_ids_to_tokens(tokens)
+        return [not piece.startswith(model.continuing_subword_prefix) for piece in pieces]
+
 
 class HFTextTower(nn.Module):
-    """A transformers encoder read by the mean over its tokens or at its first token."""
+    """A transformers encoder read by the mean or the largest value over its tokens, or at its first token.
 
-    def __init__(self, encoder: nn.Module, tokenizer: HFTokenizer, pooling: str = "mean") -> None:
+    A token's state is the sum of the ``last_layers`` last hidden layers. Raises ValueError for an unknown pooling and
+    for more layers than the encoder has.
+    """
+
+    def __init__(self, encoder: nn.Module, tokenizer: HFTokenizer, pooling: str = "mean", last_layers: int = 1) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise unknown("text pooling", pooling, POOLINGS)
+        if last_layers != 1 and not 1 < last_layers <= encoder.config.num_hidden_layers:
+            raise ValueError(f"last_layers is 1 to {encoder.config.num_hidden_layers} here, not {last_layers}.")
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # weights that no loss would reach
-        self.encoder, self.tokenizer, self.pooling = encoder, tokenizer, pooling
+        self.encoder, self.tokenizer, self.pooling, self.last_layers = encoder, tokenizer, pooling, last_layers
         self.dim = encoder.config.hidden_size
 
     def features(self, tokens: Tensor, offsets_S1: Tensor) -> Features:
         """Flat token ids of S texts and their S + 1 bounds -> pooled (S, D)."""
+        pooled_SD = self._nothing(len(offsets_S1) - 1)
+        for own, _, state_bLD, mask_bL in self._groups(tokens, offsets_S1):
+            pooled_SD = pooled_SD.index_copy(0, own, self._pool(state_bLD, mask_bL).to(pooled_SD.dtype))
+        return Features(pooled_SD)
+
+    def states_and_pooled(self, tokens: Tensor, offsets_S1: Tensor) -> tuple[Tensor, Tensor]:
+        """The state of each token (N, D) and pooled (S, D), in one pass."""
+        state_ND, pooled_SD = self._nothing(len(tokens)), self._nothing(len(offsets_S1) - 1)
+        for own, flat, state_bLD, mask_bL in self._groups(tokens, offsets_S1):
+            state_ND = state_ND.index_copy(0, flat, state_bLD[mask_bL].to(state_ND.dtype))
+            pooled_SD = pooled_SD.index_copy(0, own, self._pool(state_bLD, mask_bL).to(pooled_SD.dtype))
+        return state_ND, pooled_SD
+
+    def token_states(self, tokens: Tensor, offsets_S1: Tensor) -> Tensor:
+        """Flat token ids (N,) of S texts and their S + 1 bounds -> the state of each token (N, D)."""
+        return self.states_and_pooled(tokens, offsets_S1)[0]
+
+    def _nothing(self, rows: int) -> Tensor:
+        return self.encoder.get_input_embeddings().weight.new_zeros(rows, self.dim)
+
+    def _groups(self, tokens: Tensor, offsets_S1: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Texts of like length: which ones, where their tokens lie, their states (b, L, D) and which are real."""
         bounds = offsets_S1.tolist()
         lengths = [end - start for start, end in pairwise(bounds)]
         x_ND = self.encoder.get_input_embeddings()(tokens)
-        pooled_SD = x_ND.new_zeros(len(lengths), self.dim)
         for texts, length in buckets(lengths):
             own = torch.tensor(texts, device=tokens.device)
             flat = torch.cat([torch.arange(bounds[t], bounds[t + 1]) for t in texts]).to(tokens.device)
             offsets = torch.tensor([0, *(lengths[t] for t in texts)], device=tokens.device).cumsum(0)
             x_bLD, mask_bL = padded(x_ND[flat], offsets, length)
-            hidden_bLD = self.encoder(inputs_embeds=x_bLD, attention_mask=mask_bL.long()).last_hidden_state
-            if self.pooling == "mean":
-                pooled_bD = (hidden_bLD * mask_bL[..., None]).sum(1) / mask_bL.sum(1, keepdim=True)
-            else:
-                pooled_bD = hidden_bLD[:, 0]
-            pooled_SD = pooled_SD.index_copy(0, own, pooled_bD.to(pooled_SD.dtype))
-        return Features(pooled_SD)
+            yield own, flat, self._states(x_bLD, mask_bL), mask_bL
+
+    def _states(self, x_bLD: Tensor, mask_bL: Tensor) -> Tensor:
+        several = self.last_layers > 1
+        out = self.encoder(inputs_embeds=x_bLD, attention_mask=mask_bL.long(), output_hidden_states=several)
+        return torch.stack(out.hidden_states[-self.last_layers :]).sum(0) if several else out.last_hidden_state
+
+    def _pool(self, state_bLD: Tensor, mask_bL: Tensor) -> Tensor:
+        if self.pooling == "mean":
+            return (state_bLD * mask_bL[..., None]).sum(1) / mask_bL.sum(1, keepdim=True)
+        if self.pooling == "max":
+            return state_bLD.masked_fill(~mask_bL[..., None], -torch.inf).amax(1)
+        return state_bLD[:, 0]
 
     def write(self, folder: Path) -> None:
         """The encoder's settings and the tokenizer's files, all that ``hf_text_tower(..., pretrained=False)`` reads."""
@@ -74,13 +119,19 @@ class HFTextTower(nn.Module):
 
 
 def hf_text_tower(
-    source: str, pooling: str = "mean", context_length: int | None = None, pretrained: bool = True
+    source: str,
+    pooling: str = "mean",
+    context_length: int | None = None,
+    pretrained: bool = True,
+    last_layers: int = 1,
+    freeze_layers: int | None = None,
 ) -> HFTextTower:
     """A tower from a local folder or the hub's name of a model, its weights in float32.
 
     ``context_length``: tokens at most (default: the model's positions). ``pretrained=False`` reads settings and
-    tokenizer only. Raises ValueError, with a sentence, if transformers is missing, if there is no such folder, or if
-    weights are missing.
+    tokenizer only. ``freeze_layers``: the embeddings and this many first layers keep their weights (None: all learn).
+    Raises ValueError, with a sentence, if transformers is missing, if there is no such folder, if weights are missing,
+    or if the encoder is not made of BERT's layers and some shall be frozen.
     """
     try:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -105,4 +156,16 @@ def hf_text_tower(
     positions = getattr(encoder.config, "max_position_embeddings", 512)
     if context_length is not None and context_length > positions:
         raise ValueError(f"context_length {context_length} is more than the {positions} positions of {source}.")
-    return HFTextTower(encoder, HFTokenizer(tokenizer, context_length or positions), pooling)
+    if freeze_layers is not None:
+        _freeze_first(encoder, freeze_layers, source)
+    return HFTextTower(encoder, HFTokenizer(tokenizer, context_length or positions), pooling, last_layers)
+
+
+def _freeze_first(encoder: nn.Module, layers: int, source: str) -> None:
+    stack = getattr(getattr(encoder, "encoder", None), "layer", None)
+    if stack is None or not hasattr(encoder, "embeddings"):
+        raise ValueError(f"freeze_layers knows BERT's layers, and {source} has others; leave it out, or freeze it all.")
+    if not 0 <= layers <= len(stack):
+        raise ValueError(f"freeze_layers is 0 to {len(stack)} here, not {layers}.")
+    for part in (encoder.embeddings, *stack[:layers]):
+        part.requires_grad_(False)

@@ -35,6 +35,13 @@ class BytePairTokenizer:
         kept = self.context_length - 2
         return [[pairs.sot_token_id, *pairs.encode(text)[:kept], pairs.eot_token_id] for text in texts]
 
+    def begins_word(self, tokens: list[int]) -> list[bool]:
+        """Does each token begin a word, or go on with the one before? Start and end token are words of their own."""
+        pairs = _byte_pairs()
+        special = {pairs.sot_token_id, pairs.eot_token_id}
+        ended = [token in special or pairs.decoder[token].endswith("</w>") for token in tokens]
+        return [token in special or before for token, before in zip(tokens, [True, *ended], strict=False)]
+
     def text(self, tokens: list[int]) -> str:
         """What these ids say, without start and end token."""
         return _byte_pairs().decode(tokens).strip()
