@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "look for what is wrong with a manifest: files, labels, sentinels, leaks, duplicates",
     "split": "give each case train, valid or test without tearing a patient or lesion apart",
     "knowledge": "read disease, concepts and patient out of raw captions, offline or by a language model",
+    "narrate": "tell each case as a consultation and a chief complaint, from its own columns",
     "corpus": "clean a pre-training corpus: lengths, languages, duplicates, panels, leaks; nothing is lost",
     "export": "write a manifest as the training table of MAKE or Derm1M",
     "train": "train what a recipe says, evaluate it, and leave a model folder and a report",

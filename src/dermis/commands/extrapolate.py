@@ -42,10 +42,11 @@ def extrapolate(
         manifest: cases.parquet or cases.csv: the cases to complete
         reference: manifest of the cases to take from
         out: the completed manifest, .parquet or .csv
-        columns: lesion.NAME and patient.NAME to take; none: all that the reference knows
+        columns: lesion.NAME and patient.NAME to take; none: all that the reference knows, if none of them gives the
+            diagnosis away
         k: how many similar cases say what a value is; 1 copies, more vote (categories) or are averaged (numbers)
         weighting: with k above 1, do all count alike, or by their similarity?
-        near_duplicate: cosine from which on a picture counts as the same and is no source
+        near_duplicate: cosine (above 0, at most 1) from which on a picture counts as the same and is no source
         pictures: open the pictures to find equal and near-equal ones; without, only ids are looked at
         overwrite: replace what a case knows itself too
         root: image root of the manifest, if not the one that it records
