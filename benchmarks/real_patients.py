@@ -81,7 +81,7 @@ def prepared(out: Path, ham: Path, pad: Path) -> dict[str, Path]:
 def tasks(name: str) -> dict[str, dict[str, list[str]] | None]:
     """What is to be told apart: name -> classes made of diagnoses; None: every diagnosis."""
     if name == "ham10000":
-        benign = ["nevus", "benign keratosis", "dermatofibroma", "vascular lesion"]
+        benign = ["nevus", "benign keratosis", "dermatofibroma", "vascular"]
         malignant = [d for d in MALIGNANT if d != "squamous cell carcinoma"]
         return {"7 classes": None, "malignant or benign": {"malignant": malignant, "benign": benign}}
     benign = ["nevus", "seborrheic keratosis", "actinic keratosis"]
