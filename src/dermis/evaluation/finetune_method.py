@@ -60,8 +60,7 @@ class FineTuneMethod(MultiLabel):
         """Features of the cases (B, D): stored ones where the batch has them."""
         if "stored_BD" in batch:
             return {"features": batch["stored_BD"]}
-        views = {name: batch[f"{name}_BVCHW"][:, 0] for name in self.model.pictures}
-        return {"features": self.model.encode_case(views)}
+        return {"features": self.model.encode_first_views(batch)}
 
     def loss(self, embeddings: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Equation (1) of ``MultiLabel``."""

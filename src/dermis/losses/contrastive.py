@@ -48,7 +48,7 @@ def clip(
     if same_text_B is None:
         log_weight_B, owners_b = None, paired_b
     else:
-        log_copies_B = _copies(same_text_B).to(image_BD.dtype).log()
+        log_copies_B = copies(same_text_B).to(image_BD.dtype).log()
         log_weight_B, same_text_b = -log_copies_B, same_text_B[own]
         owners_b, _ = pairwise_logsumexp(
             text_bD, image_BD, scale, keep=lambda part: same_text_b[part, None] == same_text_B, chunk=chunk
@@ -178,13 +178,21 @@ def nt_xent(
 def _own_rows(x_BD: Tensor, y_BD: Tensor, first: int, rows: int | None) -> slice:
     if x_BD.shape != y_BD.shape or x_BD.ndim != 2:
         raise ValueError(f"both sides must be (B, D) alike, not {tuple(x_BD.shape)} and {tuple(y_BD.shape)}.")
-    last = len(x_BD) if rows is None else first + rows
-    if not 0 <= first < last <= len(x_BD):
-        raise ValueError(f"own rows {first} to {last - 1} do not lie in a batch of {len(x_BD)} rows.")
+    return own_rows(len(x_BD), first, rows)
+
+
+def own_rows(total: int, first: int, rows: int | None) -> slice:
+    """A rank's own rows of a gathered batch of ``total``: all of them where ``rows`` is None.
+
+    Raises ValueError if they do not lie in the batch.
+    """
+    last = total if rows is None else first + rows
+    if not 0 <= first < last <= total:
+        raise ValueError(f"own rows {first} to {last - 1} do not lie in a batch of {total} rows.")
     return slice(first, last)
 
 
-def _copies(same_text_B: Tensor) -> Tensor:
-    """How often each row's string occurs in the batch."""
-    _, string_B, counts_S = same_text_B.unique(return_inverse=True, return_counts=True)
-    return counts_S[string_B]
+def copies(id_B: Tensor) -> Tensor:
+    """How often each row's id occurs in the batch."""
+    _, place_B, counts_S = id_B.unique(return_inverse=True, return_counts=True)
+    return counts_S[place_B]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dermis.losses.contrastive import clip
+from dermis.losses.contrastive import clip, own_rows
 from dermis.losses.logsumexp import rows_at_a_time, slices
 from dermis.registry import unknown
 
@@ -73,9 +73,7 @@ def gloria_local(
         raise unknown("aggregate of gloria_local", aggregate, AGGREGATES)
     _check(regions_BDHW, words_BDL, lengths_B)
     cases = len(words_BDL)
-    last = cases if rows is None else first + rows
-    if not 0 <= first < last <= cases:
-        raise ValueError(f"own rows {first} to {last - 1} do not lie in a batch of {cases} rows.")
+    own, everyone = own_rows(cases, first, rows), slice(0, cases)
     region_BRD, word_BLD = regions_BDHW.flatten(2).transpose(1, 2), words_BDL.transpose(1, 2)
     # no context vector c is made: c·t and c·c follow from the similarities t·v and v·v, which are narrower for R < D
     gram_BRR = region_BRD @ region_BRD.transpose(1, 2)
@@ -92,10 +90,9 @@ def gloria_local(
         ]
         return torch.cat(found, dim=1)
 
-    own, everyone = slice(first, last), slice(0, cases)
     score_bB = scores(own, everyone)
     score_Bb = score_bB if own == everyone else scores(everyone, own)
-    pair_b = torch.arange(first, last, device=score_bB.device)
+    pair_b = torch.arange(own.start, own.stop, device=score_bB.device)
     return F.cross_entropy(score_bB, pair_b), F.cross_entropy(score_Bb.T, pair_b)
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dermis.losses.contrastive import copies, own_rows
 from dermis.losses.logsumexp import Keep, pairwise_logsumexp
 from dermis.registry import unknown
 
@@ -126,32 +127,29 @@ def info_nce(
     """
     if x_ND.shape != y_ND.shape or x_ND.ndim != 2:
         raise ValueError(f"both sides must be (N, D) alike, not {tuple(x_ND.shape)} and {tuple(y_ND.shape)}.")
-    last = len(x_ND) if rows is None else first + rows
-    if not 0 <= first < last <= len(x_ND):
-        raise ValueError(f"own rows {first} to {last - 1} do not lie in a batch of {len(x_ND)} rows.")
+    own = own_rows(len(x_ND), first, rows)
     for name, of_row in (("shared_N", shared_N), ("excluded_N", excluded_N), ("mask_N", mask_N)):
         _per_row(name, of_row, x_ND)
     if shared not in get_args(Shared):
         raise unknown("way to share positives", shared, get_args(Shared))
     if ranks is None:
-        ranks = len(x_ND) / (last - first)
+        ranks = len(x_ND) / len(x_ND[own])
     if mask_N is not None:
         if not mask_N.any():
             raise ValueError("every row is padding, so there is nothing to compare.")
         x_ND, y_ND = x_ND[mask_N], y_ND[mask_N]
         shared_N, excluded_N = (ids if ids is None else ids[mask_N] for ids in (shared_N, excluded_N))
-        first, last = int(mask_N[:first].sum()), int(mask_N[:last].sum())
+        own = slice(int(mask_N[: own.start].sum()), int(mask_N[: own.stop].sum()))
 
     x_ND, y_ND = F.normalize(x_ND, dim=-1), F.normalize(y_ND, dim=-1)
-    own, scale = slice(first, last), 1 / temperature
+    scale = 1 / temperature
     x_nD, y_nD = x_ND[own], y_ND[own]
     keep = None if excluded_N is None else _not_excluded(excluded_N, shared_N, own)
     log_weight_N = None
     if shared_N is not None and shared == "once":
-        _, group_N, copies_G = shared_N.unique(return_inverse=True, return_counts=True)
-        log_weight_N, group_n = -copies_G[group_N].to(x_ND.dtype).log(), group_N[own]
+        log_weight_N, shared_n = -copies(shared_N).to(x_ND.dtype).log(), shared_N[own]
         owners_n, _ = pairwise_logsumexp(
-            y_nD, x_ND, scale, keep=lambda part: group_n[part, None] == group_N, chunk=chunk
+            y_nD, x_ND, scale, keep=lambda part: shared_n[part, None] == shared_N, chunk=chunk
         )
         paired_n = (scale * (x_nD * y_nD).sum(1) + owners_n + log_weight_N[own]) / 2
     else:

@@ -87,8 +87,7 @@ class MultiLabel(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Equation (1)."""
-        views = {name: batch[f"{name}_BVCHW"][:, 0] for name in self.model.pictures}
-        logits = self.model.parts["labels"](self.model.encode_case(views))
+        logits = self.model.parts["labels"](self.model.encode_first_views(batch))
         return {"loss": label_loss(logits, batch["label_BL"])}
 
 

@@ -123,8 +123,7 @@ class SLIMP(nn.Module):
     def embed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """f(x) as ``image`` (B, D), and t(m) as ``lesion`` or ``case`` (B, W)."""
         tables: Any = self.model.parts["tables"]
-        views = {name: batch[f"{name}_BVCHW"][:, 0] for name in self.model.pictures}
-        found = {"image": self.model.encode_case(views)}
+        found = {"image": self.model.encode_first_views(batch)}
         return found | {level: tables.encode(level, batch) for level in tables.dims if level != "patient"}
 
     def loss(self, embeddings: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:

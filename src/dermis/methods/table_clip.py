@@ -79,8 +79,7 @@ class TableCLIP(nn.Module):
         """u and v as ``image`` and ``table`` (B, E), of unit length."""
         tables: Any = self.model.parts["tables"]
         spaces: Any = self.model.parts["spaces"]
-        views = {name: batch[f"{name}_BVCHW"][:, 0] for name in self.model.pictures}
-        sides = {"image": self.model.encode_case(views), CASE: tables.encode(CASE, batch)}
+        sides = {"image": self.model.encode_first_views(batch), CASE: tables.encode(CASE, batch)}
         u_BE, v_BE = (F.normalize(at_least_float32(spaces.project(name, h)), dim=-1) for name, h in sides.items())
         return {"image": u_BE, "table": v_BE}
 

@@ -79,6 +79,10 @@ class Branches(nn.Module):
         """Picture column -> (B, C, H, W); the towers' vectors side by side (B, D)."""
         return torch.cat([self.encode(name, views[name]) for name in self.pictures], dim=1)
 
+    def encode_first_views(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """``encode_case`` of a batch's first views (B, D): all that a method sees which asks for one."""
+        return self.encode_case({name: batch[f"{name}_BVCHW"][:, 0] for name in self.pictures})
+
     def encode_views(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch's views (``image_BVCHW``, …) -> the towers' vectors (B, D) of each, as ``image1``, ``image2``, …."""
         return {

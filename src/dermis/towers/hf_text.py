@@ -6,7 +6,6 @@ all groups: its dense gradient would otherwise be made once a group.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from dermis.registry import unknown
 from dermis.towers import Features
-from dermis.towers.ragged import buckets, padded
+from dermis.towers.ragged import by_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,14 +89,8 @@ class HFTextTower(nn.Module):
 
     def _groups(self, tokens: Tensor, offsets_S1: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Texts of like length: which ones, where their tokens lie, their states (b, L, D) and which are real."""
-        bounds = offsets_S1.tolist()
-        lengths = [end - start for start, end in pairwise(bounds)]
         x_ND = self.encoder.get_input_embeddings()(tokens)
-        for texts, length in buckets(lengths):
-            own = torch.tensor(texts, device=tokens.device)
-            flat = torch.cat([torch.arange(bounds[t], bounds[t + 1]) for t in texts]).to(tokens.device)
-            offsets = torch.tensor([0, *(lengths[t] for t in texts)], device=tokens.device).cumsum(0)
-            x_bLD, mask_bL = padded(x_ND[flat], offsets, length)
+        for own, flat, x_bLD, mask_bL in by_length(x_ND, offsets_S1):
             yield own, flat, self._states(x_bLD, mask_bL), mask_bL
 
     def _states(self, x_bLD: Tensor, mask_bL: Tensor) -> Tensor:

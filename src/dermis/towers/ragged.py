@@ -1,6 +1,7 @@
 """Ragged texts -> tensors without encoding padding: packed rows, or buckets of nearly equal length."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -56,6 +57,28 @@ def padded(values_N: Tensor, offsets_S1: Tensor, length: int, fill: float = 0) -
         rows.index_copy(0, where_N, values_N).reshape(texts, length, *values_N.shape[1:]),
         mask.index_fill_(0, where_N, True).reshape(texts, length),
     )
+
+
+class OfLikeLength(NamedTuple):
+    """Some texts, padded to the longest of them."""
+
+    text_b: Tensor
+    """which texts"""
+    token_n: Tensor
+    """where their tokens lie among all, text by text"""
+    x_bLD: Tensor  # noqa: N815
+    real_bL: Tensor  # noqa: N815
+
+
+def by_length(x_ND: Tensor, offsets_S1: Tensor) -> Iterator[OfLikeLength]:
+    """All texts of flat token vectors and S + 1 bounds, those of like length together (``buckets``)."""
+    bounds = offsets_S1.tolist()
+    lengths = [end - start for start, end in pairwise(bounds)]
+    for texts, length in buckets(lengths):
+        token_n = torch.cat([torch.arange(bounds[t], bounds[t + 1]) for t in texts]).to(x_ND.device)
+        offsets_b1 = torch.tensor([0, *(lengths[t] for t in texts)], device=x_ND.device).cumsum(0)
+        x_bLD, real_bL = padded(x_ND[token_n], offsets_b1, length)
+        yield OfLikeLength(torch.tensor(texts, device=x_ND.device), token_n, x_bLD, real_bL)
 
 
 def buckets(lengths: Sequence[int], step: int = 8) -> Iterator[tuple[list[int], int]]:

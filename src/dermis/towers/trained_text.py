@@ -7,18 +7,15 @@ that a group pads to its own longest text only; the embeddings are read once for
 Shapes: S texts, N tokens of all of them, D width; b texts and L tokens of a group.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from dermis.towers import Features
-from dermis.towers.ragged import buckets, padded, places
+from dermis.towers.bert_layers import EPSILON
+from dermis.towers.ragged import by_length, places
 from dermis.towers.trained_tokenizer import TrainedTokenizer
-
-EPSILON = 1e-12
-"""of BERT's layer norms"""
 
 
 class TrainedTextTower(nn.Module):
@@ -52,21 +49,17 @@ class TrainedTextTower(nn.Module):
 
         Raises ValueError for a text longer than the tower's context.
         """
-        bounds = offsets_S1.tolist()
-        lengths = [end - start for start, end in pairwise(bounds)]
-        if not lengths:
+        if len(offsets_S1) == 1:
             return self.norm.weight.new_zeros(0, self.dim)
-        if max(lengths) > (longest := self.position_embedding.num_embeddings):
+        length, longest = int(offsets_S1.diff().max()), self.position_embedding.num_embeddings
+        if length > longest:
             raise ValueError(
-                f"a text of {max(lengths)} tokens is longer than the tower's {longest}; its tokenizer truncates."
+                f"a text of {length} tokens is longer than the tower's {longest}; its tokenizer truncates."
             )
         _, place_N = places(offsets_S1, len(tokens))
         x_ND = self.norm(self.token_embedding(tokens) + self.position_embedding(place_N))
         where, states = [], []
-        for texts, length in buckets(lengths):
-            own_n = torch.cat([torch.arange(bounds[t], bounds[t + 1]) for t in texts]).to(tokens.device)
-            offsets_b1 = torch.tensor([0, *(lengths[t] for t in texts)], device=tokens.device).cumsum(0)
-            x_bLD, real_bL = padded(x_ND[own_n], offsets_b1, length)
+        for _, own_n, x_bLD, real_bL in by_length(x_ND, offsets_S1):
             for layer in self.layers:
                 x_bLD = layer(x_bLD, src_key_padding_mask=~real_bL)
             where.append(own_n)
