@@ -136,7 +136,7 @@ def test_a_protocol_by_its_short_flag_with_its_own_settings(cases, tmp_path, cap
 def test_smoke_on_ham10000(shared_data, shared_weights, tmp_path):
     """A tenth of the pictures would need minutes to embed, so only that the recipe reads what it names."""
     from dermis.experiment import read_experiment
-    from dermis.run import cases_of, training_cases
+    from dermis.training_data import cases_of, training_cases
 
     arguments = ["--data.root", str(shared_data / "ham10000_200x150"), "--data.options", "split"]
     experiment = read_experiment(ROOT / "recipes" / "clip_ham10000.yaml", [*arguments, "split_lesion_grouped.csv"])

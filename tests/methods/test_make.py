@@ -142,8 +142,8 @@ def test_only_wanted_strings_are_encoded_and_each_once(batch):
 
 
 def test_texts_that_it_reads_follow_the_settings():
-    assert build().texts == ("caption", "disease_text", "concept_text", "sentences")
-    assert build(**KNOWLEDGE_SET).texts == ("caption", "disease_text", "concept_text")
+    assert MAKE.texts_of(build().config) == ("caption", "disease_text", "concept_text", "sentences")
+    assert MAKE.texts_of(build(**KNOWLEDGE_SET).config) == ("caption", "disease_text", "concept_text")
 
 
 SETTINGS = [*ROWS, {"chunk": 2, "siblings": "soft", "duplicates": "negatives"}, {"ontology": "default"}]

@@ -106,7 +106,7 @@ def test_evaluation_sees_what_stock_open_clip_sees(open_clip_folder, mode):
     "settings, reason",
     [
         ({"pool": "token+avg"}, "open_clip has no pooling 'token\\+avg'"),
-        ({"head": "mlp"}, "no head 'mlp'"),
+        ({"head": "mlp"}, "no head of two layers"),
         ({"name": "mobilenetv3_small_050"}, "does not know the pooled width"),
     ],
 )

@@ -71,6 +71,27 @@ def test_settings_reach_the_tower(folder):
         build_text_tower(TextTowerConfig(last_layers=2, freeze_layers=1))
 
 
+def test_the_first_layers_alone(folder, ragged, tmp_path):
+    whole, first = hf_text_tower(str(folder)).eval(), hf_text_tower(str(folder), layers=1).eval()
+    ids = whole.tokenizer(TEXTS)
+    after_one = [whole.encoder(torch.tensor([i]), output_hidden_states=True).hidden_states[1][0] for i in ids]
+    torch.testing.assert_close(first.token_states(*ragged(ids)), torch.cat(after_one), rtol=1e-5, atol=1e-5)
+    first.write(tmp_path / "text")
+    again = hf_text_tower(str(tmp_path / "text"), pretrained=False, layers=1)
+    assert again.state_dict().keys() == first.state_dict().keys()
+    with pytest.raises(ValueError, match="layers is 1 to 2 here, not 3"):
+        hf_text_tower(str(folder), layers=3)
+
+
+def test_special_tokens(folder):
+    tokenizer = hf_text_tower(str(folder)).tokenizer
+    assert (tokenizer.pad, tokenizer.start, tokenizer.end, tokenizer.mask, len(tokenizer)) == (0, 2, 3, 4, 57)
+    assert tokenizer.text(tokenizer(["ab c"])[0]) == "ab c"
+    tokenizer.tokenizer.mask_token = None
+    with pytest.raises(ValueError, match="no mask_token, as BERT's have"):
+        _ = tokenizer.mask
+
+
 def test_pieces_begin_words_where_the_text_has_spaces(folder):
     tokenizer = hf_text_tower(str(folder)).tokenizer
     assert tokenizer.begins_word(tokenizer(["ab c def"])[0]) == [True, True, False, True, True, False, False, True]

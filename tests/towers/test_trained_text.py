@@ -111,9 +111,9 @@ def test_no_texts_give_no_rows(tower, ragged):
 def test_english_word_pieces(english):
     tokenizer = TrainedTokenizer(english, 40)
     assert len(tokenizer) <= 160
-    assert (tokenizer.pad, tokenizer.start, tokenizer.end) == (0, 2, 3)
+    assert (tokenizer.pad, tokenizer.start, tokenizer.end, tokenizer.mask) == (0, 2, 3, 4)
     vocabulary = json.loads(english)["model"]["vocab"]
-    assert [vocabulary[token] for token in SPECIAL] == [0, 1, 2, 3]
+    assert [vocabulary[token] for token in SPECIAL] == [0, 1, 2, 3, 4]
     assert [len(ids) for ids in tokenizer(["", "it has"])] == [2, 4]  # words as frequent as these are whole
     for text in ENGLISH:
         ids = tokenizer([text])[0]
@@ -121,6 +121,8 @@ def test_english_word_pieces(english):
     assert tokenizer.text(tokenizer(["It HAS grown."])[0]) == "it has grown."
     assert tokenizer(["naive"]) == tokenizer(["Naïve"])
     assert 1 in tokenizer(["面"])[0]
+    split = tokenizer(["it zz has"])[0]
+    assert tokenizer.begins_word(split) == [True, True, True, *[False] * (len(split) - 5), True, True]
 
 
 def test_chinese_characters_are_a_token_each():
@@ -131,9 +133,9 @@ def test_chinese_characters_are_a_token_each():
     assert tokenizer(["红斑３个月ＭＭ"])[0] == ids  # full-width
     assert tokenizer.text(ids) == "红斑3个月mm"
     assert tokenizer.text(tokenizer(["红癣斑"])[0]) == "红斑"  # unknown
-    few = TrainedTokenizer(train_tokenizer(CHINESE, vocabulary=6, characters=True), 40)
-    assert len(few) == 6
-    assert {few.text([4]), few.text([5])} == {"斑", "红"}  # the most frequent ones
+    few = TrainedTokenizer(train_tokenizer(CHINESE, vocabulary=7, characters=True), 40)
+    assert len(few) == 7
+    assert {few.text([5]), few.text([6])} == {"斑", "红"}  # the most frequent ones
 
 
 def test_tokens_are_truncated_and_survive_pickling(english):
@@ -174,7 +176,7 @@ def test_wrong_settings_are_sentences(english, ragged):
         trained_text_tower(english.replace("[PAD]", "[FILL]"), 32, 1, 4, 40)
     with pytest.raises(ValueError, match="trained from texts, and here are none"):
         train_tokenizer([])
-    with pytest.raises(ValueError, match="more than the 4 special tokens; it is 4"):
-        train_tokenizer(ENGLISH, vocabulary=4)
+    with pytest.raises(ValueError, match="more than the 5 special tokens; it is 5"):
+        train_tokenizer(ENGLISH, vocabulary=5)
     with pytest.raises(ValueError, match=r"a text of 9 tokens is longer than the tower's 8"):
         trained_text_tower(english, 32, 1, 4, 8).features(*ragged([[4] * 9]))

@@ -13,9 +13,10 @@ from dermis.cases.manifest import Manifest
 from dermis.distributed import world_size
 from dermis.experiment import read_experiment
 from dermis.recipes import find_recipe
-from dermis.run import batches_of, build_method, training_cases, with_tables
+from dermis.run import build_method, with_tables
 from dermis.training.config import TrainingConfig
 from dermis.training.loop import quarantined, train
+from dermis.training_data import batches_of, training_cases
 
 # 28 patients train, 8 a step; eps well above the gradients' rounding, by whose size AdamW divides
 SETTINGS = ["--model.image.name", "test_vit", "--model.image.size", "32", "--method.width", "16", "--data.lesions", "3"]

@@ -13,7 +13,8 @@ from dermis.cases.table_schema import TableSchema
 from dermis.experiment import read_experiment, stages_of
 from dermis.model import load
 from dermis.recipes import find_recipe
-from dermis.run import batches_of, build_method, run_experiment, training_cases, with_tables
+from dermis.run import build_method, run_experiment, with_tables
+from dermis.training_data import batches_of, training_cases
 
 
 @pytest.fixture(scope="module")

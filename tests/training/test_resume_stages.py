@@ -8,8 +8,9 @@ import torch
 from dermis.cases.synthetic import make_cases
 from dermis.experiment import read_experiment, stages_of
 from dermis.recipes import find_recipe
-from dermis.run import batches_of, build_method, cases_of, training_cases
+from dermis.run import build_method
 from dermis.training.loop import train
+from dermis.training_data import batches_of, cases_of, training_cases
 
 TINY = ["--model.image.size", "32"]
 MASKED = ["--model.image.name", "test_vit", "--method.decoder-width", "16", "--method.decoder-layers", "1"]

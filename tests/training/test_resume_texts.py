@@ -7,9 +7,11 @@ import torch
 
 from dermis.cases.synthetic import make_cases
 from dermis.experiment import read_experiment
+from dermis.methods import methods
 from dermis.recipes import find_recipe
-from dermis.run import batches_of, build_method, cases_of, training_cases
+from dermis.run import build_method, with_tokenizer
 from dermis.training.loop import train
+from dermis.training_data import batches_of, cases_of, texts_read, training_cases
 
 SETTINGS = [
     ["--method.ontology", "default", "--training.accumulate", "2"],
@@ -17,6 +19,7 @@ SETTINGS = [
     ["--method.name", "coca", "--method.decoder-layers", "1", "--method.queries", "3"],
     ["--method.name", "convirt", "--training.accumulate", "2", "--model.head", "mlp"],
     ["--method.name", "gloria", "--training.accumulate", "2", "--method.chunk", "3"],
+    ["m2cg", "--training.accumulate", "2"],
 ]
 
 
@@ -30,11 +33,14 @@ def cases(tmp_path_factory):
 def run(cases, folder, arguments, die_at=None):
     given = ["--data.manifest", str(cases), "--data.hold-out", "--training.workers", "0", "--training.batch-size", "8"]
     small = ["--model.image.size", "48", "--model.text.layers", "1", "--training.epochs", "2"]
-    experiment = read_experiment(find_recipe("make_synthetic"), [*given, *small, *arguments])
+    recipe, flags = ("make_synthetic", arguments) if arguments[0].startswith("--") else (arguments[0], arguments[1:])
+    experiment = read_experiment(find_recipe(recipe), [*given, *small, *flags], smoke=recipe == "m2cg")
     experiment = replace(experiment, training=replace(experiment.training, checkpoint_steps=1))
     manifest = cases_of(experiment.data, 0)
+    whole = getattr(methods()[experiment.method.name], "whole", ())
+    chosen, texts, _ = training_cases(manifest, experiment.data, 0, texts_read(experiment), whole)
+    experiment = with_tokenizer(experiment, texts, len(chosen), folder)
     method = build_method(experiment)
-    chosen, texts, _ = training_cases(manifest, experiment.data, 0, method.texts)
     batches = batches_of(experiment, method, chosen, texts, experiment.training)
     after_step = getattr(method, "after_step", lambda step: None)
 

@@ -58,6 +58,8 @@ def shuffled(source: TextSource, rows: int, seed: int) -> TextSource:
     return lambda row, rng: source(int(other[row]), rng)
 
 
-def has_text(source: TextSource, rows: int) -> np.ndarray:
-    """(rows,) bool: has the case any text?"""
-    return np.array([bool(source(row, np.random.default_rng(row))) for row in range(rows)], dtype=bool)
+def has_text(source: TextSource, rows: int, all_of: Sequence[str] = ()) -> np.ndarray:
+    """(rows,) bool: has the case any text? With ``all_of``: has it one of each of these columns?"""
+    kinds = {TEXT_KINDS[column] for column in all_of}
+    told = (source(row, np.random.default_rng(row)) for row in range(rows))
+    return np.array([bool(texts) and kinds <= {kind for kind, _ in texts} for texts in told], dtype=bool)

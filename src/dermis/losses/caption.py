@@ -8,6 +8,13 @@ from dermis.registry import unknown
 REDUCTIONS = ("token", "sequence_sum", "case_mean")
 
 
+def missed(logits_BLV: Tensor, target_BL: Tensor, *, pad: int) -> Tensor:
+    """-log p of each target token (B, L) under a softmax over the V logits; 0 where the target is ``pad``."""
+    return F.cross_entropy(logits_BLV.flatten(0, 1), target_BL.flatten(), ignore_index=pad, reduction="none").view_as(
+        target_BL
+    )
+
+
 def caption(logits_BLV: Tensor, target_BL: Tensor, *, pad: int, reduction: str = "token") -> Tensor:
     """-log p of the target tokens under a softmax over the V logits; targets are already shifted.
 
@@ -22,9 +29,7 @@ def caption(logits_BLV: Tensor, target_BL: Tensor, *, pad: int, reduction: str =
         raise ValueError(
             f"logits are (B, L, V) with (B, L), not {tuple(logits_BLV.shape)} with {tuple(target_BL.shape)}."
         )
-    missed_BL = F.cross_entropy(
-        logits_BLV.flatten(0, 1), target_BL.flatten(), ignore_index=pad, reduction="none"
-    ).view_as(target_BL)
+    missed_BL = missed(logits_BLV, target_BL, pad=pad)
     tokens_B = (target_BL != pad).sum(1)
     if reduction == "token":
         return missed_BL.sum() / tokens_B.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""What CLIP and SigLIP do before their loss: find each case's one caption, and give vectors unit length."""
+"""What methods do before their loss: find each case's one text of a kind, and give vectors unit length."""
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,26 @@ from dermis.towers.two_tower import TwoTower
 
 
 def caption_of_case(batch: dict[str, Tensor]) -> Tensor:
-    """Which of the S distinct strings is each case's caption, (B,).
+    """Which of the S distinct strings is each case's caption, (B,). Raises ValueError as ``text_of_case``."""
+    return text_of_case(batch, "caption")
 
-    Raises ValueError if a case has no caption or several.
+
+def text_of_case(batch: dict[str, Tensor], column: str) -> Tensor:
+    """Which of the S distinct strings is each case's text of ``column``, (B,).
+
+    Raises ValueError if a case has no such text or several.
     """
     cases = len(batch["row_B"])
-    is_caption_T = batch["kind_T"] == TEXT_KINDS["caption"]
-    owner, order = batch["owner_T"][is_caption_T].sort()
+    is_asked_T = batch["kind_T"] == TEXT_KINDS[column]
+    owner, order = batch["owner_T"][is_asked_T].sort()
     if not torch.equal(owner, torch.arange(cases, device=owner.device)):
         counts_B = owner.bincount(minlength=cases)
         wrong = int((counts_B != 1).nonzero()[0])
         raise ValueError(
-            f"every case needs exactly one caption; the case in manifest row {int(batch['row_B'][wrong])} "
+            f"every case needs exactly one {column}; the case in manifest row {int(batch['row_B'][wrong])} "
             f"has {int(counts_B[wrong])} ({int((counts_B != 1).sum())} such cases in this batch of {cases})."
         )
-    return batch["text_of_T"][is_caption_T][order]
+    return batch["text_of_T"][is_asked_T][order]
 
 
 def embed_pairs(model: TwoTower, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -130,10 +130,10 @@ class MAKE(nn.Module):
         model.logit_scale.requires_grad_(config.learn_scale)
         self.ontology = None if config.ontology is None else OntologyLabels(config.ontology, config.ontology_beta)
 
-    @property
-    def texts(self) -> tuple[str, ...]:
+    @staticmethod
+    def texts_of(config: MAKEConfig) -> tuple[str, ...]:
         """The text columns that take part."""
-        return ("caption", "disease_text", "concept_text", *(["sentences"] if self.config.num_sentences else []))
+        return ("caption", "disease_text", "concept_text", *(["sentences"] if config.num_sentences else []))
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.loss(self.embed(batch), batch)

@@ -1,7 +1,8 @@
 """Save and load a model as a folder: weights, what to build, card, recipe and report. Nothing in it is executable.
 
 ``model.safetensors`` and ``dermis.json`` make a model; ``open_clip_config.json`` lies beside them where stock open_clip
-can load the folder too (``open_clip_layout``). A transformers text tower keeps its settings and tokenizer in ``text/``.
+can load the folder too (``open_clip_layout``). A text tower with a tokenizer of its own keeps that in ``text/``, one of
+transformers its settings too.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from dermis.recipe import build, to_mapping, write_yaml
 from dermis.towers.branches import Branches
 from dermis.towers.build import (
     HF,
+    TRAINED,
     BranchesConfig,
     ImageTowerConfig,
     TwoTowerConfig,
@@ -31,15 +33,18 @@ from dermis.towers.build import (
     build_two_tower,
     rebuild_branches,
 )
+from dermis.towers.fused_generator import FusedGenerator
 from dermis.towers.hf_text import HFTextTower
 from dermis.towers.image import ImageTower
 from dermis.towers.layouts import OPEN_CLIP, SETTINGS, sm3
 from dermis.towers.open_clip import OpenClipSettings, OpenClipTokenizer, open_clip_two_tower
+from dermis.towers.trained_text import TrainedTextTower
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import FOLDER, HUB, fetch_folder, load_strictly, read_weights
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+TOKENIZER = "text/tokenizer.json"
 
 
 def save(
@@ -85,6 +90,8 @@ def _write(folder: Path, model: nn.Module) -> None:
             settings |= {"config": open_clip_layout.settings_of(model)}
     elif isinstance(model, TwoTower) and isinstance(model.config, TwoTowerConfig):
         settings |= {"kind": "two_tower", "config": to_mapping(_without_sources(model.config))}
+        if model.generator is not None:
+            settings |= {"generator": model.generator.settings}
     elif isinstance(model, Branches) and isinstance(model.config, BranchesConfig):
         image = dataclasses.replace(model.config.image, weights=None)
         config = dataclasses.replace(model.config, image=image, weights=None)
@@ -102,7 +109,7 @@ def _write(folder: Path, model: nn.Module) -> None:
         tensors = open_clip_layout.to_open_clip(model)
     if stock:
         (folder / OPEN_CLIP).write_text(json.dumps(open_clip_layout.settings_of(model), indent=2), encoding="utf-8")
-    if isinstance(model, TwoTower) and isinstance(model.text, HFTextTower):
+    if isinstance(model, TwoTower) and isinstance(model.text, HFTextTower | TrainedTextTower):
         model.text.write(folder / "text")
     if isinstance(model, TwoTower) and isinstance(model.text.tokenizer, OpenClipTokenizer):
         tokenizer = model.text.tokenizer.tokenizer
@@ -119,6 +126,8 @@ def _without_sources(config: TwoTowerConfig) -> TwoTowerConfig:
     text = dataclasses.replace(config.text, weights=None)
     if text.name.startswith(HF):
         text = dataclasses.replace(text, name=HF + "text")
+    if text.name == TRAINED:
+        text = dataclasses.replace(text, tokenizer=TOKENIZER)
     return dataclasses.replace(config, image=dataclasses.replace(config.image, weights=None), text=text)
 
 
@@ -155,7 +164,11 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
         config = build(TwoTowerConfig, settings["config"], SETTINGS)
         if config.text.name.startswith(HF):
             config.text.name = f"{HF}{folder / config.text.name.removeprefix(HF)}"
+        if config.text.name == TRAINED:
+            config.text.tokenizer = str(folder / TOKENIZER)
         model = build_two_tower(config, pretrained=False)
+        if "generator" in settings:
+            model.generator = FusedGenerator(**settings["generator"])
         if settings["names"] == "open_clip":
             tensors = open_clip_layout.from_open_clip(model, tensors)
     load_strictly(model, tensors, str(folder))

@@ -34,8 +34,10 @@ def why_not(model: nn.Module) -> str | None:
     trunk, size = model.image.trunk, model.image.transform.size
     if model.image.pool == "token+avg":
         return "open_clip has no pooling 'token+avg'"
-    if isinstance(model.image_head, Mlp):
-        return "open_clip's text tower has no head 'mlp'"
+    if not isinstance(model.image_head, nn.Linear | nn.Identity):
+        return "open_clip's text tower has no head of two layers"
+    if model.generator is not None:
+        return "open_clip does not know its generator"
     if trunk.num_features != model.image.dim:
         return f"open_clip does not know the pooled width of {model.config.image.name}"
     if size != native_size(trunk) and trunk.pretrained_cfg["fixed_input_size"] and not is_dynamic(trunk):

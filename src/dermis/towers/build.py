@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from dermis.towers.branches import Branches
 from dermis.towers.freeze import freeze
 from dermis.towers.image import ImageTower, classifier_keys, create_trunk, transform_of
 from dermis.towers.text import small_text_tower
+from dermis.towers.trained_text import trained_text_tower
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import FOLDER, fetch_folder, load_strictly, read_weights
 
@@ -27,6 +29,9 @@ TRANSFORM = ("mean", "std", "interpolation", "resize_mode")
 """the settings of an image tower that say what its pictures are made into"""
 HF_ONLY = ("pooling", "last_layers", "freeze_layers")
 """the settings of a text tower that only one of transformers has"""
+TRAINED = "trained"
+TRAINED_ONLY = ("tokenizer", "vocabulary", "characters")
+"""the settings of a text tower that only one with a tokenizer of its own has"""
 
 
 @dataclass(kw_only=True)
@@ -55,18 +60,25 @@ class ImageTowerConfig:
 @dataclass(kw_only=True)
 class TextTowerConfig:
     name: str = "small"
-    """small (CLIP's architecture and vocabulary at the width below), hf:FOLDER or hf:ORG/NAME (a BERT-like model with
-    its weights), or open_clip:NAME, the same as the image tower's"""
+    """small (CLIP's architecture and vocabulary at the width below), trained (BERT's architecture, with a vocabulary
+    learnt from the training texts), hf:FOLDER or hf:ORG/NAME (a BERT-like model with its weights), or open_clip:NAME,
+    the same as the image tower's"""
     weights: str | None = None
     """small only: a .safetensors file of its encoder (None: random)"""
     width: int | None = None
-    """small only (None: 256)"""
+    """small, trained (None: 256)"""
     layers: int | None = None
-    """small only (None: 4)"""
+    """small, trained (None: 4); hf: the first this many (None: all)"""
     heads: int | None = None
-    """small only (None: 4)"""
+    """small, trained (None: 4)"""
     context_length: int | None = None
-    """tokens at most (None: 77 for small, else the model's own)"""
+    """tokens at most (None: 77 for small, 512 for trained, else the model's own)"""
+    vocabulary: int | None = None
+    """trained only: tokens at most (None: 8000)"""
+    characters: bool | None = None
+    """trained only: a token a character, as for Chinese (None: word pieces)"""
+    tokenizer: str | None = None
+    """trained only: tokenizer.json of an earlier run or model (None: `dermis train` makes one, in the run's folder)"""
     pooling: Literal["mean", "cls", "max"] | None = None
     """hf: only: mean over tokens, the first token, or the largest value over tokens (None: mean)"""
     last_layers: int | None = None
@@ -83,8 +95,9 @@ class TwoTowerConfig:
     text: TextTowerConfig = field(default_factory=TextTowerConfig)
     embed_dim: int | None = None
     """width of the common space (None: 256, or the open_clip model's own)"""
-    head: Literal["linear", "mlp", "none"] | None = None
-    """the projections (None: linear, or the open_clip model's own)"""
+    head: Literal["linear", "mlp", "convirt", "none"] | None = None
+    """the projections: linear, two layers with GELU (mlp) or with ReLU (convirt), or none (None: linear, or the
+    open_clip model's own)"""
     logit_scale_init: float | None = None
     """scale of the cosine in the loss at step 0 (None: 1/0.07 as CLIP, or the open_clip model's own)"""
     logit_bias_init: float | None = None
@@ -205,16 +218,34 @@ def _transform(trunk: nn.Module, config: ImageTowerConfig) -> Transform:
 
 
 def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Module:
-    """The small tower or a transformers model; raises ValueError for unknown names and settings without effect."""
+    """The tower that ``config`` describes; raises ValueError for unknown names and settings without effect."""
     if config.name == "small":
         _refuse(config, HF_ONLY, "an hf: tower")
+        _refuse(config, TRAINED_ONLY, "the trained tower")
         tower = small_text_tower(
             config.width or 256, config.layers or 4, config.heads or 4, config.context_length or 77
         )
         if config.weights and pretrained:
             load_strictly(tower.encoder, read_weights(config.weights), config.weights)
+    elif config.name == TRAINED:
+        _refuse(config, ("weights", *HF_ONLY), "other text towers")
+        if config.tokenizer is None:
+            raise ValueError(
+                "the trained text tower needs its tokenizer: `dermis train` makes one from the training texts; "
+                "elsewhere name the file, text.tokenizer: tokenizer.json."
+            )
+        if not Path(config.tokenizer).is_file():
+            raise ValueError(f"no tokenizer at {config.tokenizer}.")
+        tower = trained_text_tower(
+            Path(config.tokenizer).read_text(encoding="utf-8"),
+            config.width or 256,
+            config.layers or 4,
+            config.heads or 4,
+            config.context_length or 512,
+        )
     elif config.name.startswith(HF):
-        _refuse(config, ("weights", "width", "layers", "heads"), "the small tower")
+        _refuse(config, ("weights", "width", "heads"), "the small tower")
+        _refuse(config, TRAINED_ONLY, "the trained tower")
         from dermis.towers.hf_text import hf_text_tower  # transformers is an extra
 
         source = config.name.removeprefix(HF)
@@ -225,9 +256,10 @@ def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Mod
             pretrained,
             last_layers=config.last_layers or 1,
             freeze_layers=config.freeze_layers,
+            layers=config.layers,
         )
     else:
-        raise unknown("text tower", config.name, ("small", "hf:FOLDER", "hf:ORG/NAME", "open_clip:NAME"))
+        raise unknown("text tower", config.name, ("small", TRAINED, "hf:FOLDER", "hf:ORG/NAME", "open_clip:NAME"))
     return freeze(tower) if config.freeze else tower
 
 
@@ -239,7 +271,11 @@ def _build_open_clip(config: TwoTowerConfig) -> TwoTower:
         )
     _refuse(config, ("head",), "towers that are not open_clip's")
     _refuse(config.image, ("pool", *TRANSFORM), "timm models")
-    _refuse(config.text, ("weights", "width", "layers", "heads", "context_length", *HF_ONLY), "other text towers")
+    _refuse(
+        config.text,
+        ("weights", "width", "layers", "heads", "context_length", *HF_ONLY, *TRAINED_ONLY),
+        "other text towers",
+    )
     from dermis.towers.open_clip import open_clip_two_tower
 
     name = config.image.name.removeprefix(OPEN_CLIP)

@@ -35,6 +35,40 @@ class HFTokenizer:
             return []
         return self.tokenizer(texts, padding=False, truncation=True, max_length=self.context_length)["input_ids"]
 
+    def __len__(self) -> int:
+        """Tokens of the vocabulary."""
+        return len(self.tokenizer)
+
+    @property
+    def pad(self) -> int:
+        """Id of the padding token."""
+        return self._special("pad_token_id")
+
+    @property
+    def start(self) -> int:
+        """Id of the token that a text begins with."""
+        return self._special("cls_token_id")
+
+    @property
+    def end(self) -> int:
+        """Id of the token that a text ends with."""
+        return self._special("sep_token_id")
+
+    @property
+    def mask(self) -> int:
+        """Id of the token that stands for a hidden one."""
+        return self._special("mask_token_id")
+
+    def _special(self, name: str) -> int:
+        token = getattr(self.tokenizer, name)
+        if token is None:
+            raise ValueError(f"this tokenizer has no {name.removesuffix('_id')}, as BERT's have; take a BERT-like one.")
+        return token
+
+    def text(self, tokens: list[int]) -> str:
+        """What these ids say, without special tokens."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
     def begins_word(self, tokens: list[int]) -> list[bool]:
         """Does each token begin a word, or go on with the one before? Special tokens are words of their own.
 
@@ -118,13 +152,15 @@ def hf_text_tower(
     pretrained: bool = True,
     last_layers: int = 1,
     freeze_layers: int | None = None,
+    layers: int | None = None,
 ) -> HFTextTower:
     """A tower from a local folder or the hub's name of a model, its weights in float32.
 
     ``context_length``: tokens at most (default: the model's positions). ``pretrained=False`` reads settings and
-    tokenizer only. ``freeze_layers``: the embeddings and this many first layers keep their weights (None: all learn).
-    Raises ValueError, with a sentence, if transformers is missing, if there is no such folder, if weights are missing,
-    or if the encoder is not made of BERT's layers and some shall be frozen.
+    tokenizer only. ``layers``: only the first this many (None: all). ``freeze_layers``: the embeddings and this many
+    first layers keep their weights (None: all learn). Raises ValueError, with a sentence, if transformers is missing,
+    if there is no such folder, if weights are missing, or if the encoder is not made of BERT's layers and some shall be
+    left out or frozen.
     """
     try:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -149,16 +185,25 @@ def hf_text_tower(
     positions = getattr(encoder.config, "max_position_embeddings", 512)
     if context_length is not None and context_length > positions:
         raise ValueError(f"context_length {context_length} is more than the {positions} positions of {source}.")
+    if layers is not None:
+        stack = _layers(encoder, "layers", layers, source)
+        encoder.encoder.layer, encoder.config.num_hidden_layers = stack[:layers], layers
     if freeze_layers is not None:
         _freeze_first(encoder, freeze_layers, source)
     return HFTextTower(encoder, HFTokenizer(tokenizer, context_length or positions), pooling, last_layers)
 
 
 def _freeze_first(encoder: nn.Module, layers: int, source: str) -> None:
+    for part in (encoder.embeddings, *_layers(encoder, "freeze_layers", layers, source)[:layers]):
+        part.requires_grad_(False)
+
+
+def _layers(encoder: nn.Module, setting: str, value: int, source: str) -> nn.ModuleList:
+    """BERT's layers; ValueError for another encoder, and for a setting that counts more layers than there are."""
     stack = getattr(getattr(encoder, "encoder", None), "layer", None)
     if stack is None or not hasattr(encoder, "embeddings"):
-        raise ValueError(f"freeze_layers knows BERT's layers, and {source} has others; leave it out, or freeze it all.")
-    if not 0 <= layers <= len(stack):
-        raise ValueError(f"freeze_layers is 0 to {len(stack)} here, not {layers}.")
-    for part in (encoder.embeddings, *stack[:layers]):
-        part.requires_grad_(False)
+        raise ValueError(f"{setting} knows BERT's layers, and {source} has others; leave it out.")
+    least = 1 if setting == "layers" else 0
+    if not least <= value <= len(stack):
+        raise ValueError(f"{setting} is {least} to {len(stack)} here, not {value}.")
+    return stack

@@ -39,10 +39,14 @@ class TrainedTextTower(nn.Module):
 
     def features(self, tokens: Tensor, offsets_S1: Tensor) -> Features:
         """Flat token ids of S texts and their S + 1 bounds -> pooled (S, D)."""
+        return Features(self.states_and_pooled(tokens, offsets_S1)[1])
+
+    def states_and_pooled(self, tokens: Tensor, offsets_S1: Tensor) -> tuple[Tensor, Tensor]:
+        """The state of each token (N, D) and pooled (S, D), in one pass."""
         state_ND = self.token_states(tokens, offsets_S1)
         text_N, _ = places(offsets_S1, len(tokens))
         sum_SD = state_ND.new_zeros(len(offsets_S1) - 1, self.dim).index_add(0, text_N, state_ND)
-        return Features(sum_SD / offsets_S1.diff()[:, None])
+        return state_ND, sum_SD / offsets_S1.diff()[:, None]
 
     def token_states(self, tokens: Tensor, offsets_S1: Tensor) -> Tensor:
         """Flat token ids (N,) of S texts and their S + 1 bounds -> the last layer's states (N, D), in that order.

@@ -7,8 +7,8 @@ from functools import cached_property
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-PAD, UNKNOWN, START, END = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-"""tokens 0 to 3 of every trained vocabulary"""
+PAD, UNKNOWN, START, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""tokens 0 to 4 of every trained vocabulary"""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 8000, characters: bool = False) -> str:
@@ -74,8 +74,8 @@ def _word_pieces(texts: list[str], vocabulary: int) -> Tokenizer:
 class TrainedTokenizer:
     """What ``train_tokenizer`` wrote: texts -> ids with [CLS] and [SEP], truncated so that [SEP] stays, not padded.
 
-    ``json``: what it was made of, to be stored with the model; ``pad``, ``start``, ``end``: ids. Raises ValueError for
-    JSON that is no tokenizer or lacks a special token.
+    ``json``: what it was made of, to be stored with the model; ``pad``, ``start``, ``end``, ``mask``: ids. Raises
+    ValueError for JSON that is no tokenizer or lacks a special token.
     """
 
     def __init__(self, tokenizer_json: str, context_length: int) -> None:
@@ -83,7 +83,7 @@ class TrainedTokenizer:
         missing = [token for token in SPECIAL if self._tokenizer.token_to_id(token) is None]
         if missing:
             raise ValueError(f"the tokenizer lacks the token {missing[0]}: make one with train_tokenizer.")
-        self.pad, _, self.start, self.end = (self._tokenizer.token_to_id(token) for token in SPECIAL)
+        self.pad, _, self.start, self.end, self.mask = map(self._tokenizer.token_to_id, SPECIAL)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -101,6 +101,10 @@ class TrainedTokenizer:
     def __len__(self) -> int:
         """Tokens of the vocabulary."""
         return self._tokenizer.get_vocab_size()
+
+    def begins_word(self, tokens: list[int]) -> list[bool]:
+        """Does each token begin a word, or go on with the one before? A character and a special token are words."""
+        return [not (self._tokenizer.id_to_token(token) or "").startswith("##") for token in tokens]
 
     def text(self, tokens: list[int]) -> str:
         """What these ids say, without special tokens; lower case, and of characters without spaces."""
