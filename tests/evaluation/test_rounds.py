@@ -10,7 +10,8 @@ from dermis.cases.groups import linked_groups
 from dermis.cases.leakage import assert_no_leak
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.finetune_config import FineTuneConfig
-from dermis.evaluation.rounds import rounds_of
+from dermis.evaluation.rounds import ORIGINALS, rounds_of
+from dermis.evaluation.setting import scored_cases
 
 
 @pytest.fixture
@@ -97,3 +98,59 @@ def test_what_cannot_be_cut_is_one_sentence(cases):
         with pytest.raises(ValueError, match=sentence) as caught:
             rounds_of(manifest, config_, split, "diagnosis")
         assert str(caught.value).count("\n") == 0
+
+
+def with_copies(cases, rows=None):
+    """Beside the cases three copies of each (of ``rows``), with the original's ids, diagnosis and split."""
+    table = cases.table if rows is None else cases.table.iloc[rows]
+    copies = pd.concat([table.assign(case_id=table["case_id"] + f"_{k}", origin_id=table["case_id"]) for k in range(3)])
+    both = pd.concat([cases.table.assign(origin_id=cases.table["case_id"]), copies], ignore_index=True)
+    return Manifest.build(both.sample(frac=1, random_state=0).reset_index(drop=True), cases.root)
+
+
+@pytest.mark.parametrize("config, split", [(FineTuneConfig(folds=5), "all"), (FineTuneConfig(), "test")])
+def test_copies_are_trained_on_and_originals_choose_and_are_scored(cases, config, split):
+    alone, manifest = rounds_of(cases, config, split, "diagnosis"), with_copies(cases)
+    copy, case_id = manifest.copies().to_numpy(), manifest.table["case_id"].to_numpy(dtype=object)
+    rounds = rounds_of(manifest, config, split, "diagnosis")
+    for r in rounds:
+        assert not copy[r.choose].any()
+        assert not copy[r.scored].any()
+        assert copy[r.train].sum() == 3 * (~copy[r.train]).sum() > 0
+        held_out = set(case_id[np.concatenate([r.choose, r.scored])])
+        assert held_out.isdisjoint(manifest.table["origin_id"][r.train])
+        assert r.notes == (ORIGINALS,)
+    scored = np.concatenate([r.scored for r in rounds])
+    assert sorted(case_id[scored]) == sorted(cases.table["case_id"][np.concatenate([r.scored for r in alone])])
+    assert all(r.notes == () for r in alone)
+    if split == "test":
+        assert sorted(case_id[rounds[0].choose]) == sorted(cases.table["case_id"][alone[0].choose])
+
+
+def test_a_copy_of_a_test_original_in_train_stops(cases):
+    manifest = with_copies(cases)
+    tested = manifest.table["case_id"][manifest.table["split"] == "test"].iloc[0]
+    mine = manifest.table["origin_id"] == tested
+    table = manifest.table.assign(patient_id=None, lesion_id=None)  # the origin alone tells
+    table.loc[mine & manifest.copies(), "split"] = "train"
+    with pytest.raises(ValueError, match="1 origin_id stand in more than one split"):
+        rounds_of(replace(manifest, table=table), FineTuneConfig(), "test", "diagnosis")
+
+
+def test_a_split_of_copies_only_is_one_sentence(cases):
+    rows = np.flatnonzero(cases.table["split"] == "test")
+    manifest = with_copies(cases, rows)
+    table = manifest.table.copy()
+    table.loc[(table["split"] == "test") & ~manifest.copies(), "split"] = None
+    with pytest.raises(ValueError, match=rf"^all {3 * len(rows)} cases that are scored are augmented copies"):
+        rounds_of(replace(manifest, table=table), FineTuneConfig(), "test", "diagnosis")
+
+
+def test_every_evaluation_scores_originals_and_probes_learn_from_copies(cases):
+    manifest = with_copies(cases)
+    for split in ("valid", "test", "all"):
+        assert sorted(scored_cases(manifest, split).table["case_id"]) == sorted(
+            scored_cases(cases, split).table["case_id"]
+        )
+    assert len(scored_cases(manifest, "train")) == 4 * len(scored_cases(cases, "train"))
+    assert scored_cases(cases, "all") is cases

@@ -23,7 +23,7 @@ FIXED = {
     "modality": "clinical, dermoscopic, tbp-tile, … of `image`",
     "mask": "path of the lesion mask",
     "fold": "given fold",
-    "origin_id": "the original picture an augmented copy came from",
+    "origin_id": "of an augmented copy the case_id of its original; of others where the picture is from (a video)",
     "caption": "raw caption",
     "disease_text": "knowledge text about the disease",
     "concept_text": "knowledge text about the visual concepts",

@@ -2,7 +2,10 @@
 
 Two cases are linked when they share a patient, a lesion or an original picture; a group is what links connect, however
 long the chain. So a photograph whose patient was not recorded stays with the other photographs of its lesion, and an
-augmented copy stays with the case that it was made from (``origin_id`` may be that case's ``case_id``).
+augmented copy stays with the case that it was made from (its ``origin_id`` is that case's ``case_id``).
+
+What an augmented copy is, is decided here and nowhere else (``augmented_copies``). Copies are learned from, and never
+choose an epoch or are scored.
 """
 
 import numpy as np
@@ -17,6 +20,16 @@ def linking_ids(table: pd.DataFrame) -> dict[str, pd.Series]:
     if "origin_id" in ids:
         ids["origin_id"] = ids["origin_id"].fillna(table["case_id"])
     return ids
+
+
+def augmented_copies(table: pd.DataFrame) -> pd.Series:
+    """Per row: is it an augmented copy? It is, if its ``origin_id`` is the ``case_id`` of another row.
+
+    Frames of one video are none: their origin is no case. So nothing tells copies whose originals were left out.
+    """
+    if "origin_id" not in table:
+        return pd.Series(False, index=table.index)
+    return table["origin_id"].isin(table["case_id"]) & (table["origin_id"] != table["case_id"])
 
 
 def linked_groups(table: pd.DataFrame) -> pd.Series:
@@ -40,10 +53,13 @@ def _components(table: pd.DataFrame) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     rows, nodes, total = [], [], len(table)
-    for ids in linking_ids(table).values():
+    for column, ids in linking_ids(table).items():
+        if column == "origin_id":  # a case that copies name answers to that name too, wherever it is from itself
+            named = table["case_id"].where(table["case_id"].isin(ids))
+            ids = pd.concat([ids, named], ignore_index=True)
         code, distinct = pd.factorize(ids)
         has = np.flatnonzero(code >= 0)
-        rows.append(has)
+        rows.append(has % len(table))
         nodes.append(code[has] + total)
         total += len(distinct)
     if not rows:

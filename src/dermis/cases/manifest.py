@@ -19,7 +19,7 @@ import pyarrow as pa
 from dermis.cases import schema
 from dermis.cases.columns import SPLITS
 from dermis.cases.csv_table import read_csv_table
-from dermis.cases.groups import linked_groups
+from dermis.cases.groups import augmented_copies, linked_groups
 from dermis.registry import unknown
 
 VERSION = 1
@@ -83,6 +83,10 @@ class Manifest:
         Rows that share any of these ids have one key (``cases/groups.py``).
         """
         return linked_groups(self.table)
+
+    def copies(self) -> pd.Series:
+        """Per row: is it an augmented copy of another case? It is learned from, never scored (``cases/groups.py``)."""
+        return augmented_copies(self.table)
 
     def write(self, path: Path | str) -> Path:
         """Write the table (.parquet or .csv) and its sidecar; returns the table's path.

@@ -1,5 +1,7 @@
 """Splits and folds that keep every group whole and every class in proportion.
 
+Augmented copies go where their originals go and do not count: shares are those of the originals, which are scored.
+
 Groups (``Manifest.groups()``) are placed one after the other, the largest first, each where it moves the cases per
 class and part least away from the wanted numbers: with n[s, k] cases of class k in part s so far, t[s, k] wanted and
 c[k] in the group, into the part with the least sum over k of c[k] (2 n[s, k] + c[k]) / t[s, k]. That is the step of
@@ -49,12 +51,14 @@ def _dealt(manifest: Manifest, column: str, shares: dict[str, float], seed: int,
         raise ValueError(f"{len(keys)} group(s) of cases cannot fill the {len(shares)} parts {', '.join(shares)}.")
     labels = manifest.table[stratify] if stratify else pd.Series("", index=manifest.table.index)
     label, classes = pd.factorize(labels, sort=True)
-    counts = pd.DataFrame({"group": group, "label": label}).value_counts(sort=False).reset_index()
+    counted = ~manifest.copies().to_numpy()
+    counted |= (np.bincount(group, counted) == 0)[group]  # copies of each other, without an original
+    counts = pd.DataFrame({"group": group, "label": label})[counted].value_counts(sort=False).reset_index()
     _refuse_rare_classes(counts, list(map(str, classes)), list(shares))
     part = _deal(counts, len(keys), len(classes), np.array(list(shares.values())), np.random.default_rng(seed))
     names = np.array(list(shares), dtype=object)
     dealt = pd.Series(names[part][group], dtype=TEXT)
-    lacking = pd.crosstab(labels, dealt) == 0
+    lacking = pd.crosstab(labels[counted], dealt[counted]) == 0
     if lacking.any(axis=None):
         where = lacking.stack().idxmax()
         raise ValueError(f"{column} {where[1]!r} gets no case of {where[0]!r}: rarer classes needed its groups.")

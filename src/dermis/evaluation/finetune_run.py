@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from dermis.evaluation.best_epoch import BestEpoch, refuse_undecidable
+from dermis.evaluation.each_label import macro_aurocs
 from dermis.evaluation.finetune_batches import Features, batches_of, learnable
 from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.evaluation.finetune_method import FineTuneMethod
-from dermis.evaluation.label_metrics import macro_aurocs
 from dermis.evaluation.label_predictions import predicted
 from dermis.evaluation.rounds import Round
 from dermis.model import save
@@ -91,7 +91,7 @@ def fit(task: Task, part: Round, seed: int, folder: Path) -> Fitted:
             best.close()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         best.restore(method)
-    model, notes = method.finished_model(), []
+    model, notes = method.finished_model(), list(part.notes)
     if left_out := len(part.train) - len(batches.dataset):
         notes.append(f"{left_out} of {len(part.train)} training cases lack labels or pictures and are left out.")
     if replaced := len(quarantined(folder)):

@@ -1,6 +1,9 @@
 """Which cases are trained on, which choose the epoch, and which are scored: one split, or folds.
 
 In k folds each fold is scored once; the next fold chooses the epoch, and the other k - 2 are trained on.
+
+Augmented copies (``Manifest.copies()``) are trained on only: they stay on the side of their originals, and of the cases
+that choose or are scored they are left out.
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from dermis.registry import unknown
 
 FOLD_SEED = 0
 """of folds that the manifest does not bring: the same for every seed of a fine-tuning"""
+ORIGINALS = "Augmented copies are trained on only: originals choose the epoch and are scored."
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Round:
     train: np.ndarray
     choose: np.ndarray
     scored: np.ndarray
+    notes: tuple[str, ...] = ()
+    """what a report should say of these cases"""
 
 
 def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: str) -> list[Round]:
@@ -32,7 +38,8 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
 
     ``split``: ``test``, and ``all`` with folds. Folds are the manifest's own, or cut with the classes of the column
     ``stratify`` in proportion. Raises ValueError for another split, for splits without cases, for splits or given folds
-    that tear a group, and for given folds that leave cases out or are not as many as asked for.
+    that tear a group, for splits of copies only, and for given folds that leave cases out or are not as many
+    as asked for.
     """
     if split not in ("test", "all"):
         raise unknown("split to score a fine-tuned model on", split, ("test", "all"))
@@ -40,9 +47,9 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
         if split == "all":
             raise ValueError("fine-tuning trains on the split `train`, so only `test` is scored; `all` needs folds.")
         chooser = "valid" if config.protocol == "clean" else split
-        only = Round("", *(_rows(manifest, name) for name in ("train", chooser, split)))
+        train, choose, scored = (_rows(manifest, name) for name in ("train", chooser, split))
         assert_no_leak(manifest)
-        return [only]
+        return [_round("", manifest, train, choose, scored)]
     if split != "all":
         raise ValueError(f"with folds every case is scored: set split to all, not {split!r}.")
     if "fold" in manifest:
@@ -57,12 +64,22 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
     if len(names) != config.folds:
         raise ValueError(f"the manifest's column `fold` has {len(names)} folds, not {config.folds}: set folds to that.")
     place_N = fold_N.astype(str).map(names.index).to_numpy()
-    return [_fold(name, place_N, i, (i + 1) % len(names)) for i, name in enumerate(names)]
+    rounds = []
+    for i, name in enumerate(names):
+        scored_N, choose_N = place_N == i, place_N == (i + 1) % len(names)
+        parts = (np.flatnonzero(rows) for rows in (~scored_N & ~choose_N, choose_N, scored_N))
+        rounds.append(_round(name, manifest, *parts))
+    return rounds
 
 
-def _fold(name: str, place_N: np.ndarray, scored: int, choose: int) -> Round:
-    train_N = (place_N != scored) & (place_N != choose)
-    return Round(name, *(np.flatnonzero(rows) for rows in (train_N, place_N == choose, place_N == scored)))
+def _round(name: str, manifest: Manifest, train: np.ndarray, choose: np.ndarray, scored: np.ndarray) -> Round:
+    copy_N = manifest.copies().to_numpy()
+    for what, rows in (("choose the epoch", choose), ("are scored", scored)):
+        if copy_N[rows].all():
+            raise ValueError(f"all {len(rows)} cases that {what} are augmented copies: originals are needed.")
+    left_out = copy_N[choose].any() or copy_N[scored].any()
+    notes = (ORIGINALS,) if left_out else ()
+    return Round(name, train, choose[~copy_N[choose]], scored[~copy_N[scored]], notes)
 
 
 def _rows(manifest: Manifest, split: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN, labels_of
-from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.config import CLASSIFYING, EvaluationConfig
 from dermis.evaluation.inputs import Inputs
 from dermis.language.prompts import class_list
 from dermis.registry import unknown
@@ -80,9 +80,13 @@ class Setting:
             self.classes = merged_classes(self.manifest, self.config.merge)
         else:
             self.classes = classes_of(self.manifest, self.config.classes)
-        for name in [self.config.positive or (), *(self.config.synonyms or ()), *(self.config.prompt_names or ())]:
-            if name and name not in self.classes:
+        classified = set(self.config.protocols) & set(CLASSIFYING)
+        positive = [self.config.positive] if self.config.positive is not None and classified else []
+        for name in [*positive, *(self.config.synonyms or ()), *(self.config.prompt_names or ())]:
+            if name not in self.classes:
                 raise unknown("class", name, self.classes)
+        if self.config.split != "train" and (copies := int(self.manifest.copies().sum())):
+            self.notes.append(f"{copies} of {len(self.manifest)} cases are augmented copies: learned from, not scored.")
         self.inputs = Inputs(self)
 
     def cases(self, split: str) -> Cases:
@@ -105,7 +109,9 @@ class Setting:
 
 
 def scored_cases(manifest: Manifest, split: str) -> Manifest:
-    """The cases of a split; `all`: every case, whatever its split."""
+    """The cases of a split; `all`: every case, whatever its split. Augmented copies are learned from, never scored."""
+    if split != "train" and (copy_N := manifest.copies()).any():
+        manifest = manifest.select(~copy_N)
     return manifest if split == "all" else manifest.split(split)
 
 

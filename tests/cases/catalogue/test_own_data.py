@@ -5,6 +5,7 @@ import zipfile
 import pytest
 
 from dermis.cases.catalogue import import_set
+from dermis.cases.split import split
 
 
 @pytest.mark.data
@@ -119,3 +120,20 @@ def test_pictures_outside_any_class_are_said(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="there are no pictures under"):
         import_set("folder", tmp_path / "empty")
+
+
+def test_a_hospitals_table_of_64_classes_is_split_70_10_20_by_its_column_or_by_patient(tmp_path):
+    """As docs/data.md tells it, "A set without a reader"."""
+    parts = ["train"] * 7 + ["val"] + ["test"] * 2
+    rows = [f"{i:04}.jpg,disease {i % 64},P{i},{parts[i // 64]}" for i in range(640)]
+    (tmp_path / "skin64.csv").write_text("\n".join(["file,label,patient,set", *rows]), encoding="utf-8-sig")
+    tree(tmp_path, *(f"pictures/{i:04}.jpg" for i in range(640)))
+    columns = "image=file, diagnosis=label, patient_id=patient"
+    given = import_set("csv", tmp_path / "skin64.csv", columns=f"{columns}, split=set", source="skin64")
+    assert given.notes == ()
+    assert given.table["split"].value_counts().to_dict() == {"train": 448, "test": 128, "valid": 64}
+    assert given.table["diagnosis"].nunique() == 64
+    cut = split(import_set("csv", tmp_path / "skin64.csv", columns=columns), valid=0.1, test=0.2)
+    counts = cut.table.groupby(["split", "diagnosis"]).size().unstack(fill_value=0)
+    assert (counts > 0).all(axis=None)
+    assert counts.sum(axis=1).to_dict() == pytest.approx({"train": 448, "test": 128, "valid": 64}, abs=25)

@@ -12,6 +12,7 @@ from dermis.cases.catalogue import (  # noqa: F401 (importing them registers the
     any_csv,
     derm1m,
     derm7pt,
+    dermnet23,
     fitzpatrick17k,
     ham10000,
     hiba,
@@ -21,6 +22,8 @@ from dermis.cases.catalogue import (  # noqa: F401 (importing them registers the
     isic2024,
     make,
     milk10k,
+    msid,
+    msld,
     pad_ufes_20,
 )
 from dermis.cases.catalogue.files import Files

@@ -66,6 +66,13 @@ class Files:
         found = [None if pd.isna(name) else self.find(name) or (otherwise and otherwise.format(name)) for name in names]
         return pd.Series(found, index=names.index, dtype=object)
 
+    def placed(self) -> pd.DataFrame:
+        """Per picture its path (``image``), its name without extension (``stem``) and its folders' names, outermost
+        first (``folders``); an archive is a folder."""
+        parts = [path.replace("!/", "/").split("/") for path in self.pictures]
+        stems = [names[-1].rpartition(".")[0] or names[-1] for names in parts]
+        return pd.DataFrame({"image": self.pictures, "stem": stems, "folders": [names[:-1] for names in parts]})
+
     @cached_property
     def _by_stem(self) -> dict[str, list[tuple[str, str]]]:
         stems: dict[str, list[tuple[str, str]]] = {}

@@ -13,7 +13,7 @@ def image_folder(
 ) -> Reading:
     """A folder of pictures per class, with or without folders train, valid and test above.
 
-    Source: yours (DermNet23, Daffodil, SD-198 and many others come like this).
+    Source: yours (Daffodil, SD-198, the MSID of Bala et al. and many others come like this).
 
     Licence: yours; state it with `licence=`.
 

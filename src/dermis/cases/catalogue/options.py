@@ -13,8 +13,9 @@ EVERYWHERE = ("missing", "split")
 def understood(name: str, read: Callable[..., Any], options: Mapping[str, object]) -> dict[str, Any]:
     """``options`` with strings turned into what the reader ``read`` of the set ``name`` expects.
 
-    "true" and "false" for a switch; "ours=theirs, ours=theirs" for a map of columns; "a, b" for a list of words. Raises
-    ValueError for an option that the reader does not have and for a string that does not fit.
+    "true" and "false" for a switch; "ours=theirs, ours=theirs" for a map of columns; "a, b" for a list of words;
+    digits for a number. Raises ValueError for an option that the reader does not have and for a string that does not
+    fit.
     """
     parameters = {p.name: p for p in inspect.signature(read).parameters.values() if p.name != "files"}
     for option in options:
@@ -30,6 +31,12 @@ def _understood(option: str, value: object, parameter: inspect.Parameter) -> obj
         if value.casefold() not in ("true", "false"):
             raise unknown(f"value of {option}", value, ("true", "false"))
         return value.casefold() == "true"
+    if isinstance(parameter.default, int | float):
+        try:
+            return type(parameter.default)(value)
+        except ValueError:
+            kind = "a whole number" if isinstance(parameter.default, int) else "a number"
+            raise ValueError(f"{option} should be {kind}, not {value!r}.") from None
     if isinstance(parameter.default, tuple):
         return tuple(word.strip() for word in value.split(","))
     if option == "columns":

@@ -6,7 +6,7 @@ from dermis.cases.catalogue.reader import READERS
 
 PREFACE = """# Data sets
 
-One section per reader, and each is the docstring of that reader; `dermis list readers` prints their first lines,
+One section per reader, below, and each is the docstring of that reader; `dermis list readers` prints their first lines,
 `dermis import NAME` the page.
 
     dermis import ham10000 path/to/HAM10000 --out cases.parquet
@@ -25,6 +25,35 @@ What holds for all of them:
   tell how the label was found (dx_type, biopsed, diagnosis_confirm_type) are never imported.
 - The anatomical site is `lesion.localization` in every set, age is `patient.age` in years, sex `patient.sex` (male,
   female). Diagnoses carry the names of the published class lists.
+
+## Augmented copies
+
+Some sets bring rotated, cropped and recoloured copies of their own pictures. A case is an augmented copy if its
+`origin_id` is the `case_id` of another case; its original has none, or its own `case_id`.
+
+- Copies stay with their original, whatever else links it: splits and folds never put them on two sides, and
+  `dermis check`, training and evaluation refuse a split that does. Shares of a split are those of the originals.
+- Training and probes learn from originals and copies. Only originals choose the epoch of a fine-tuning, and only
+  originals are scored; the report says how many copies there are.
+- Nothing tells copies whose originals are not in the manifest. The readers count them in a note.
+
+Five folds of MSLD as M2CG has them, each scored once on its originals:
+
+    dermis import msld path/to/MSLD --out msld.parquet
+    dermis evaluate MODEL msld.parquet --protocol finetune --evaluation.split all --evaluation.finetune.folds 5 \\
+        --evaluation.finetune.targets diagnosis
+
+## A set without a reader
+
+A hospital's own pictures, such as M2CG's Skin64 (64 classes, 70:10:20), need a table with a row per picture, or a
+folder per class. With a split in a column (`train`, `val` and `test`, or however `split` is spelled there):
+
+    dermis import csv skin64.csv --out skin64.parquet \\
+        --options columns "image=file, diagnosis=label, patient_id=patient, split=set" source skin64
+
+A note says so if that split tears a patient apart. Without one, leave out `split=set` and cut it, by patient and class:
+
+    dermis split skin64.parquet --valid 0.1 --test 0.2
 """
 
 
