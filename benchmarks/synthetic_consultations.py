@@ -11,15 +11,24 @@ interval (patients resampled), after it the lowest and highest seed.
 """
 
 import json
+import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 import yaml
 from recipe_runs import Figure, run_all, table
+from sklearn.feature_extraction.text import TfidfVectorizer
 
+from dermis.cases.manifest import Manifest
 from dermis.cases.synthetic.evaluation_sets import make_evaluation_set
-from dermis.model import save
+from dermis.evaluation.bootstrap import intervals
+from dermis.evaluation.text_concepts import concept_statistics
+from dermis.evaluation.text_metrics import text_statistics
+from dermis.model import load, save
+from dermis.model.generate import generate_texts
 from dermis.recipe import overlay
 from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
 
@@ -47,8 +56,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "M2CG, generator sees the picture only": {"text_visible": False},
 }
 INITIAL = "random weights"
+NEAREST = "complaint of the nearest training consultation by n-grams"
 FINETUNE = [
-    "--evaluation.protocols", "finetune", "--evaluation.finetune.relation", "mlp",
+    "--evaluation.protocols", "finetune", "--evaluation.finetune.targets", "diagnosis",
+    "--evaluation.finetune.relation", "mlp",
     "--evaluation.finetune.width", "512", "--evaluation.finetune.dropout", "0",
     "--evaluation.finetune.augmentation", "m2cg", "--evaluation.finetune.training.epochs", "6",
     "--evaluation.finetune.training.batch-size", "32", "--evaluation.finetune.training.lr", "3e-4",
@@ -93,15 +104,55 @@ def main(out: Annotated[Path, tyro.conf.arg(name="out")], /, seeds: int = 3, job
     print("\n12 diagnoses, fine-tuned\n")
     print(table([*ROWS, INITIAL], columns, seeds, lambda name, seed: diagnosed(tuned[name, seed])))
 
+    manifest = Manifest.read(cases)
+    test = manifest.split("test")
+    test = test.select(test.table[["complaint", "dialogue"]].notna().all(axis=1).to_numpy())
+    speakers = {name: True for name, changes in ROWS.items() if not changes or "generation" not in changes}
+    speakers["M2CG, generator sees the picture only"] = False
+
+    @cache
+    def said(name: str, seed: int) -> dict[str, Figure]:
+        texts = neighbours(manifest, test)
+        if name != NEAREST:
+            texts = generate_texts(load(trained[name, seed] / "model"), test, dialogues=speakers[name])
+        return measured([text or "" for text in texts], test)
+
+    print(f"\ncomplaints of {len(test)} test cases\n")
+    columns = ["facts F1", "concept F1 (micro)", "BLEU-4", "ROUGE-L", "CIDEr-D"]
+    print(table([*speakers, NEAREST], columns, seeds, said))
+
+
+def neighbours(manifest: Manifest, test: Manifest) -> list[str]:
+    """For each test case the complaint of the training case whose consultation has most n-grams (1 to 3) in common."""
+    train = manifest.split("train").table.dropna(subset=["complaint", "dialogue"])
+    grams = TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True)
+    known = grams.fit_transform(train["dialogue"])
+    nearest = np.asarray((grams.transform(test.table["dialogue"]) @ known.T).argmax(axis=1)).ravel()
+    return train["complaint"].iloc[nearest].tolist()
+
+
+def measured(texts: list[str], test: Manifest) -> dict[str, Figure]:
+    """The text metrics, and micro F1 over what complaints say of the lesion's history (``FACTS``)."""
+    references = test.table["complaint"].tolist()
+    said_NF, meant_NF = (
+        np.array([[bool(re.search(form, text.lower())) for form in FACTS.values()] for text in rows])
+        for rows in (texts, references)
+    )
+    near, concepts = text_statistics(texts, references), concept_statistics(texts, references)
+
+    def statistics(weight_RN: np.ndarray) -> dict[str, np.ndarray]:
+        both_R = 2 * (weight_RN @ (said_NF & meant_NF)).sum(axis=1)
+        facts_R = both_R / (weight_RN @ said_NF + weight_RN @ meant_NF).sum(axis=1)
+        return near(weight_RN) | concepts(weight_RN) | {"facts F1": facts_R}
+
+    found = intervals(statistics, test.groups(), n_boot=300, seed=0)
+    return {name: (i.value, i.low, i.high) for name, i in found.items()}
+
 
 def diagnosed(folder: Path) -> dict[str, Figure]:
     """Metric of the diagnosis -> value and interval."""
     found = json.loads(next(folder.rglob("report.json")).read_text())["entries"]
-    return {
-        e["metric"]: (e["value"], e["low"], e["high"])
-        for e in found
-        if e["class_name"] == "diagnosis" and not e["subgroup"]
-    }
+    return {e["metric"]: (e["value"], e["low"], e["high"]) for e in found if not e["class_name"] and not e["subgroup"]}
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ _HOMES = {
     "classify": "dermis.model.use",
     "encode_pictures": "dermis.model.use",
     "encode_texts": "dermis.model.use",
+    "generate": "dermis.model.use",
     "predict_labels": "dermis.model.use",
     "read_checklist": "dermis.evaluation.checklist",
     "embed_pictures": "dermis.model.embed",

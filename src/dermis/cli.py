@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train what a recipe says, evaluate it, and leave a model folder and a report",
     "evaluate": "run evaluation protocols on a trained model",
     "embed": "write the embeddings of a manifest's pictures",
+    "generate": "write a text about each picture with a model that learnt to (m2cg)",
     "extrapolate": "give image-only cases the metadata of the reference case that looks most alike",
     "list": "name readers, methods, recipes, augmentations, templates, class lists, tables, published models",
     "doctor": "say what is installed, what the machine can do and what is missing",

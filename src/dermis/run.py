@@ -23,6 +23,7 @@ from dermis.distributed import is_main, rank, seed_everything
 from dermis.evaluation.config import USED_BY, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.report import Report
+from dermis.evaluation.setting import scored_cases
 from dermis.experiment import Experiment, method_settings, seed_of, stages_of
 from dermis.methods import methods
 from dermis.methods.tables import learn_tables
@@ -54,7 +55,7 @@ def _chosen(method: Any, manifest: Manifest, cache: Path) -> str:
     """Let a method set what it chooses on the valid split after training; says what it chose."""
     if not (manifest.table["split"] == "valid").any():
         return "there is no valid split: what the method would choose on it stays at its default."
-    valid = manifest.split("valid")
+    valid = scored_cases(manifest, "valid")
     feature_ND, ok_N = embed_cases(method.model.eval(), valid, cache=cache)
     label_NL = labels_of(valid, method.targets)
     if not (label_NL[ok_N] != UNKNOWN).any():

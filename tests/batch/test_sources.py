@@ -8,9 +8,11 @@ from dermis.batch.config import DataConfig
 from dermis.batch.sources import from_columns, has_text, in_one_caption
 from dermis.cases.columns import TEXT_KINDS
 from dermis.cases.manifest import Manifest
+from dermis.training_data import training_cases
 
 TABLE = {
     "case_id": ["a", "b", "c", "d"],
+    "split": ["train"] * 4,
     "complaint": ["itching", "It itches!", None, None],
     "dialogue": [" Since when? A week. ", None, "瘙痒一周。", " "],
 }
@@ -34,6 +36,15 @@ def test_joined_columns_are_sentences_in_their_order(manifest):
     source = in_one_caption(manifest, ["dialogue", "complaint"])
     assert said(source) == [[(0, "Since when? A week. itching.")], [(0, "It itches!")], [(0, "瘙痒一周。")], []]
     assert has_text(source, 4).tolist() == [True, True, True, False]
+
+
+def test_a_method_may_ask_for_each_of_its_texts(manifest):
+    source = from_columns(manifest, ["dialogue", "complaint"])
+    assert has_text(source, 4, ["dialogue", "complaint"]).tolist() == [True, False, False, False]
+    assert has_text(source, 4, ["dialogue"]).tolist() == [True, False, True, False]
+    cases, _, said = training_cases(manifest, DataConfig(), 0, ("dialogue", "complaint"), ("dialogue", "complaint"))
+    assert cases.table["case_id"].tolist() == ["a"]
+    assert said == ["3 of 4 training cases have no dialogue or no complaint and are left out."]
 
 
 def test_headings_make_the_prompt_of_m2cgs_rivals(manifest):

@@ -92,7 +92,8 @@ def test_a_subset_is_marked_and_in_no_average():
 
 def test_an_average_needs_all_sets_on_the_published_cases(monkeypatch):
     table = published_table("dermfm-10-percent-probe")
-    full = [SimpleNamespace(value=0.5, low=0.4, high=0.6, n=column.n, notes="") for column in table.columns]
+    plain = {"value": 0.5, "low": 0.4, "high": 0.6, "notes": "", "deviation": None}
+    full = [SimpleNamespace(n=column.n, **plain) for column in table.columns]
     cells = [comparison.Cell(column, entry) for column, entry in zip(table.columns, full, strict=True)]
     row = partial(comparison.Comparison, table, "ours", notes=[], reports={})
     assert markdown(row(cells=cells)).split("**ours**")[1].split("\n")[0].endswith("| 0.5000 |")

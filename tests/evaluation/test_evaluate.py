@@ -105,7 +105,9 @@ def split(manifest, embed, name):
     return 2 * vectors[ok], part.table["diagnosis"][ok].map(CLASSES.index).to_numpy()
 
 
-@pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p not in (*LABELLING, "pairs", "table_retrieval")])
+@pytest.mark.parametrize(
+    "protocol", [p for p in PROTOCOLS if p not in (*LABELLING, "pairs", "table_retrieval", "generation")]
+)
 def test_every_protocol_gives_numbers_with_intervals(protocol, model, manifest, embed):
     found = evaluate(model, manifest, config(protocol), embed=embed)
     overall = [e for e in found.entries if not e.class_name and not e.subgroup]

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from dermis.cases.synthetic import make_cases
 from dermis.evaluation import finetune_run
 from dermis.evaluation.best_epoch import BestEpoch
+from dermis.evaluation.each_label import macro_aurocs
 from dermis.evaluation.finetune import finetune
 from dermis.evaluation.finetune_batches import Features, batches_of
 from dermis.evaluation.finetune_config import FineTuneConfig, FineTuneTraining
 from dermis.evaluation.finetune_method import FineTuneMethod
-from dermis.evaluation.label_metrics import macro_aurocs
 from dermis.evaluation.label_predictions import predicted
 from dermis.model import embed as embed_module
 from dermis.model import load

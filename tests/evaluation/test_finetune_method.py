@@ -43,6 +43,17 @@ def steps(method, count=2, lr=1e-2):
     return {name for name, tensor in method.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
+def test_relation_mlp_is_one_hidden_layer_with_relu():
+    """M2CG's classifier: W2 relu(W1 h + b1) + b2 of the width asked for, and nothing random."""
+    config = FineTuneConfig(relation="mlp", width=5, dropout=0.0)
+    method = FineTuneMethod(small(), config, {"diagnosis": ["a", "b", "c"]}).train()
+    w1, b1, w2, b2 = method.model.parts["labels"].parameters()
+    assert [tuple(p.shape) for p in (w1, b1, w2, b2)] == [(5, method.model.dim), (5,), (3, 5), (3,)]
+    h_BD = torch.randn(4, method.model.dim)
+    (logits_BC,) = method.model.parts["labels"](h_BD)
+    torch.testing.assert_close(logits_BC, (h_BD @ w1.T + b1).clamp(min=0) @ w2.T + b2)
+
+
 @pytest.mark.parametrize(
     "freeze, frozen",
     [

@@ -123,7 +123,8 @@ def test_the_report_says_how_many_cases_lack_a_label(manifest):
     taught = model(labels={"classes": targets_of(manifest, ["diagnosis"]), "relation": "no_proj"})
     found = evaluate(taught, some, config(protocols=["labels"]), embed=embed)
     test = (manifest.table["split"] == "test").sum()
-    assert found.sections[0].about == f"Cases count for the labels that they have; of {test} are 7 without diagnosis."
+    said = f"Cases count for the labels that they have; of {test} are 7 without diagnosis."
+    assert found.sections[0].about == f"The label is diagnosis. {said}"
     assert {e.n for e in found.entries} == {test - 7}
     assert found.notes == []  # the diagnosis is one label of several, no condition
 
@@ -328,7 +329,10 @@ def test_labels_are_those_the_model_was_taught(manifest):
     taught = model(labels={"classes": targets_of(manifest, ["diagnosis"]), "relation": "no_proj"})
     found = evaluate(taught, manifest, config(protocols=["labels", "derm7pt"]), embed=embed)
     own = {(e.metric, e.class_name) for e in found.entries if e.protocol == "own predictions of labels"}
-    assert own == {(m, c) for m in ("macro AUROC", "balanced accuracy") for c in ("", "diagnosis")}
+    # one label is told once
+    metrics = ("macro AUROC", "accuracy", "accuracy@3", "balanced accuracy", "macro precision", "macro F1")
+    assert own == {(metric, "") for metric in metrics}
+    assert found.sections[0].about == "The label is diagnosis."
     # of the eight it knows one, so the table is by probes
     assert {e.protocol for e in found.entries if e.metric == "AUC"} == {"derm7pt, linear probes"}
     with pytest.raises(ValueError, match="needs a model that was taught labels"):

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dermis.evaluation.few_shot import draw, few_shot_scores, over_seeds
+from dermis.evaluation.few_shot import draw, few_shot_scores, over_seeds, summarise_seeds
 from dermis.evaluation.knn import knn_scores
 from dermis.evaluation.linear_probe import GRID, _best, linear_probe, panderm_probe
 
@@ -172,6 +172,14 @@ def test_drawing_seeds_too_widens_by_their_spread():
     found = over_seeds(value_RS, seed=0)
     assert found.mean() == pytest.approx(1.5, abs=0.02)
     assert found.std() == pytest.approx(np.std([0, 1, 2, 3]) / 2, rel=0.02)  # standard error of a mean of four
+
+
+def test_several_seeds_have_a_deviation_divided_by_their_number_and_one_has_none():
+    found = summarise_seeds(np.array([0.80, 0.82, 0.84]), np.full((5, 3), 0.82), seed=0)
+    assert found.value == pytest.approx(0.82)
+    assert found.deviation == pytest.approx(0.02 * (2 / 3) ** 0.5)  # 0.0163, where dividing by 2 would give 0.02
+    assert summarise_seeds(np.array([0.8]), np.full((5, 1), 0.8), seed=0).deviation is None
+    assert np.isnan(summarise_seeds(np.array([0.8, np.nan]), np.full((5, 2), 0.8), seed=0).deviation)
 
 
 @pytest.mark.parametrize(

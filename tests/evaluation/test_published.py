@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dermis.evaluation.config import EvaluationConfig
+from dermis.evaluation.finetune import protocol_name
 from dermis.evaluation.published import published_protocols, published_table, published_tables, settings_of
 from dermis.evaluation.target_classes import AVERAGE, METRICS, TARGETS
 from dermis.language.prompts import class_list
@@ -15,6 +16,7 @@ COUNTS = [
     for name in published_tables()
     for i, column in enumerate(published_table(name).columns)
     if "AUROC" not in column.metric and "rank" not in column.metric and not published_table(name).blocks
+    if not published_table(name).per_cent  # M2CG's, means over runs
 ]
 NOT_COUNTS = {  # of the source, as far as anybody can tell
     ("dermfm-10-percent-probe", "BiomedCLIP", "pad"),
@@ -272,3 +274,56 @@ def test_fine_tuning_of_sm3_is_built_strictly_each_protocol_in_a_folder_of_its_o
     wrong = replace(linear.protocol, settings={"protocols": ["finetune"], "finetune": {"epochs": 3}})
     with pytest.raises(ValueError, match=r"protocols.sm3-linear.finetune"):
         settings_of(linear.data, wrong)
+
+
+@pytest.mark.parametrize("name", ["m2cg-1", "m2cg-2"])
+def test_m2cgs_figures_are_shares_of_the_printed_per_cents_with_deviations(name):
+    table = published_table(name)
+    assert table.per_cent
+    assert len(table.models) == 8
+    assert list(table.models) == list(table.deviations)
+    for model, values in table.models.items():
+        assert all(0.4 < value < 1 for value in values)
+        assert all(0 < deviation < 0.03 for deviation in table.deviations[model])
+        if name == "m2cg-2":
+            assert all(values[i + 1] > values[i] for i in (0, 5))  # accuracy@3
+    assert published_table("make-1").deviations == {}
+    assert published_table("m2cg-3").models["M2CG"] == published_table("m2cg-2").models["M2CG"][5:]
+
+
+def test_m2cgs_msld_rows_are_counts_of_100_monkeypox_and_125_others():
+    """F1 follows from precision and recall, and accuracy from the counts; of MSID's macro means nothing follows."""
+    table = published_table("m2cg-1")
+    for model, (accuracy, precision, recall, f1, *msid) in table.models.items():
+        found = 100 * recall
+        alarms = found / precision - found
+        assert 2 * precision * recall / (precision + recall) == pytest.approx(f1, abs=1.1e-3), model
+        assert (found + 125 - alarms) / 225 == pytest.approx(accuracy, abs=1.1e-3), model
+        wrong = 2 * msid[1] * msid[2] / (msid[1] + msid[2]) - msid[3]
+        assert abs(wrong) > 2e-4, model
+    runs = {model: 2 if (100 * row[2] * 2) % 2 == pytest.approx(1) else 3 for model, row in table.models.items()}
+    assert {model for model, count in runs.items() if count == 2} == {"CLIP", "ConVIRT"}
+    assert all(
+        abs(300 * table.models[m][2] - round(300 * table.models[m][2])) < 0.016 for m, n in runs.items() if n == 3
+    )
+    ahead = 225 * (table.models["M2CG"][0] - table.models["GLoRIA"][0])
+    assert round(ahead) == 6
+    assert "6 pictures" in table.remarks[0]
+
+
+def test_m2cgs_fine_tuning_is_that_of_the_paper(tmp_path):
+    msld, msid = (published_table("m2cg-1").columns[i] for i in (0, 4))
+    folds, macro = (settings_of(c.data, c.protocol, runs=tmp_path, seed=3) for c in (msld, msid))
+    dermnet = published_table("m2cg-2").columns[0]
+    split = settings_of(dermnet.data, dermnet.protocol, runs=tmp_path)
+    assert (folds.split, folds.positive, folds.undefined) == ("all", "monkeypox", "zero")
+    assert (macro.split, macro.positive, macro.undefined) == ("all", None, "zero")
+    assert (split.split, split.positive, split.finetune.folds) == ("test", None, None)
+    assert (folds.finetune.seeds, split.finetune.seeds) == ([3, 4, 5], [0, 1, 2])
+    for c, one in ((msld, folds), (msid, macro), (dermnet, split)):
+        tuned, loop = one.finetune, one.finetune.training
+        assert (tuned.relation, tuned.width, tuned.dropout, tuned.targets) == ("mlp", 512, 0, ["diagnosis"])
+        assert (tuned.augmentation, tuned.protocol, tuned.freeze) == ("m2cg", "clean", [])
+        assert (loop.epochs, loop.batch_size, loop.lr, loop.schedule) == (100, 32, 1e-5, "cosine")
+        assert protocol_name(tuned) == c.entry
+        assert tuned.out == tmp_path / f"{c.data.name}-{c.protocol.name}"

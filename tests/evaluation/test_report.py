@@ -1,6 +1,7 @@
 """The report's three forms: nothing lost in JSON, everything escaped and self-contained in HTML."""
 
 import io
+import json
 import math
 import re
 from dataclasses import replace
@@ -15,7 +16,7 @@ from dermis.evaluation.plots import confusion_plot, roc_plot
 from dermis.evaluation.report import Entry, Example, Report, Section, entries
 from dermis.evaluation.report_html import html
 from dermis.evaluation.report_markdown import markdown
-from dermis.evaluation.report_tables import meaning
+from dermis.evaluation.report_tables import SPREAD, meaning
 
 NASTY = "<script>alert('x')</script> & \"quoted\" | $x$"
 
@@ -150,6 +151,25 @@ def test_markdown_has_every_number_with_its_interval():
     assert "| undefined |" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)  # a bar in a name breaks no table
+
+
+def test_a_mean_over_seeds_says_its_deviation_in_every_form_and_what_that_is(tmp_path):
+    over_seeds = report(entries=[entry(deviation=0.0042), entry(metric="accuracy")])
+    assert "| macro AUROC | 0.920 ± 0.004 [0.906, 0.933] |" in markdown(over_seeds)
+    assert "| accuracy | 0.920 [0.906, 0.933] |" in markdown(over_seeds)
+    assert "<td>0.920 ± 0.004</td><td>0.906 to 0.933</td>" in html(over_seeds)
+    for form in (html, markdown):
+        assert (SPREAD in form(over_seeds), SPREAD in form(report())) == (True, False)
+    over_seeds.write(tmp_path)
+    assert [e.deviation for e in Report.read(tmp_path / "report.json").entries] == [0.0042, None]
+
+
+def test_a_report_from_before_there_were_deviations_is_read(tmp_path):
+    content = json.loads(report().json())
+    for e in content["entries"]:
+        del e["deviation"]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    assert Report.read(tmp_path / "report.json").entries[0] == entry()
 
 
 def test_models_stand_beside_each_other():

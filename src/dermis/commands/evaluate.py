@@ -35,7 +35,7 @@ class Evaluate:
     """the manifest's column that is the case's picture; not with --table"""
     table: str | None = None
     """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot,
-    dermfm-10-percent-probe, sm3-1, sm3-2 or sm3-3"""
+    dermfm-10-percent-probe, sm3-1, sm3-2, sm3-3, m2cg-1, m2cg-2 or m2cg-3"""
     sets: Path = Path("sets")
     """with --table: folder of the manifests NAME.parquet (or .csv) that `dermis import` made: pad, f17k, skincap, …"""
     keep: Path | None = None

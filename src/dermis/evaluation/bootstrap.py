@@ -23,13 +23,17 @@ CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its percentile interval; ``undefined`` of the ``n_boot`` draws had no value (an absent class)."""
+    """An estimate and its percentile interval; ``undefined`` of the ``n_boot`` draws had no value (an absent class).
+
+    ``deviation``: of a mean over seeds their standard deviation; none where there is one seed.
+    """
 
     value: float
     low: float
     high: float
     n_boot: int
     undefined: int
+    deviation: float | None = None
 
 
 def interval(

@@ -36,8 +36,8 @@ class Cell:
 
     @property
     def comparable(self) -> bool:
-        """Is it measured on as many cases as the published numbers?"""
-        return self.entry is not None and self.entry.n == self.column.n
+        """Is it measured on the published set, and on as many cases?"""
+        return self.entry is not None and self.entry.n == self.column.n and not self.column.data.private
 
     def name_of(self, beside: Entry) -> str:
         """The metric, and the protocol if it is not the cell's."""
@@ -69,9 +69,11 @@ class Comparison:
         return folder / "table.md"
 
     def json(self) -> str:
-        """Per column: set, protocol, metric, published n and numbers, ours with n and interval (null where missing)."""
+        """Per column: set, protocol, metric, published n and numbers (with their deviations over runs, where printed),
+        ours with n, interval and deviation over seeds (null where missing)."""
         content = {"version": 1, "table": self.table.name, "source": self.table.source, "model": self.model}
         content |= {"command": self.command, "notes": self.notes, "published_notes": self.table.notes}
+        content |= {"published_remarks": list(self.table.remarks)}
         columns = [
             {
                 "set": cell.column.data.name,
@@ -79,6 +81,7 @@ class Comparison:
                 "metric": cell.column.title,
                 "n": cell.column.n,
                 "published": {m: values[i] for m, values in self.table.models.items() if values[i] is not None},
+                "published_deviation": {m: s[i] for m, s in self.table.deviations.items() if s[i] is not None},
                 "ours": _plain(cell.entry),
                 "comparable": cell.comparable,
                 "missing": cell.why,
@@ -130,7 +133,8 @@ def compare(
             measured[run] = found
         except ValueError as error:
             measured[run] = f"cannot be measured: {error}"
-    cells = [_cell(column, measured.get(_run(column))) for column in table.columns]
+    printed = {run: {c.metric for c in table.columns if _run(c) == run} for run in map(_run, table.columns)}
+    cells = [_cell(column, measured.get(_run(column)), printed[_run(column)]) for column in table.columns]
     reports = {run: report for run, report in measured.items() if isinstance(report, Report)}
     return Comparison(table, name, cells, list(dict.fromkeys(notes)), reports, command)
 
@@ -171,7 +175,8 @@ def _named(manifest: Manifest, data: PublishedSet) -> Manifest:
     return replace(manifest, table=table)
 
 
-def _cell(column: Column, found: Report | str | None) -> Cell:
+def _cell(column: Column, found: Report | str | None, printed: set[str]) -> Cell:
+    """Our number for the column; ``printed``: the metrics that the table has of the same run."""
     if found is None:
         return Cell(column, None, f"missing: {column.data.get}.")
     if isinstance(found, str):
@@ -183,8 +188,9 @@ def _cell(column: Column, found: Report | str | None) -> Cell:
     if not by_metric:
         return Cell(column, None, f"cannot be measured: this model has no {column.entry.removeprefix(', ')}.")
     if column.metric not in by_metric:
-        return Cell(column, None, f"cannot be measured: too few cases for {column.metric}.")
-    beside = tuple(by_metric[metric] for metric in BESIDE if metric in by_metric and metric != column.metric)
+        what = "classes" if column.metric.startswith("accuracy@") else "cases"
+        return Cell(column, None, f"cannot be measured: too few {what} for {column.metric}.")
+    beside = tuple(by_metric[metric] for metric in BESIDE if metric in by_metric and metric not in printed)
     if (other := column.protocol.beside) is not None:
         beside += tuple(e for e in scored if e.protocol.endswith(other) and e.metric == column.metric)
     return Cell(column, by_metric[column.metric], beside=beside)
@@ -193,8 +199,8 @@ def _cell(column: Column, found: Report | str | None) -> Cell:
 def _plain(entry: Entry | None) -> dict[str, Any] | None:
     if entry is None:
         return None
-    numbers = {"value": entry.value, "low": entry.low, "high": entry.high}
-    return {name: None if math.isnan(x) else x for name, x in numbers.items()} | {
+    numbers = {"value": entry.value, "low": entry.low, "high": entry.high, "deviation": entry.deviation}
+    return {name: None if x is None or math.isnan(x) else x for name, x in numbers.items()} | {
         "n": entry.n,
         "patients": entry.patients,
     }

@@ -26,6 +26,7 @@ PROTOCOLS = {
     "second_stage": "the same mixed with support vector machines that also see the table (FusionM4Net)",
     "derm7pt": "seven-point checklist and diagnosis as SM3's Table I: own predictions, or probes on the features",
     "finetune": "fine-tuning on the training split, scored on the split; settings in `finetune`",
+    "generation": "texts that the model writes about pictures, beside the chief complaints (m2cg)",
     "pairs": "does a lesion's dermoscopy find its photograph? SM3's Table III, on each split",
 }
 """protocol -> what it does"""
@@ -53,8 +54,8 @@ USED_BY = {
     "prompt_names": ("prompts", "make"),
     "synonyms": ("prompts",),
     "scale": ("prompts", "concepts"),
-    "positive": CLASSIFYING,
-    "top": CLASSIFYING,
+    "positive": (*CLASSIFYING, *LABELLING),
+    "top": (*CLASSIFYING, *LABELLING),
     "undefined": (*DIAGNOSES, *LABELLING),
     "ontology": CLASSIFYING,
     "concepts": ("concepts",),
@@ -124,7 +125,8 @@ class EvaluationConfig:
     scale: float | None = None
     """fixed logit scale of `prompts` and `concepts`; none: the model's learned one"""
     positive: str | None = None
-    """a class whose own precision, recall, specificity, F1, AUROC and AUPR are wanted"""
+    """a class whose own precision, recall, specificity, F1, AUROC and AUPR are wanted; of several labels a case: of
+    those that have it"""
     top: list[int] = field(default_factory=lambda: [3])
     """the k of accuracy@k; those above the number of classes are left out"""
     undefined: str = "nan"

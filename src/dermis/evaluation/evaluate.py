@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from dermis.cases.manifest import Manifest
-from dermis.cases.targets import UNKNOWN
+from dermis.cases.targets import UNKNOWN, targets_of
 from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.concept_annotation import concept_metrics, single_class
 from dermis.evaluation.config import DIAGNOSES, EvaluationConfig
+from dermis.evaluation.each_label import positive_places
 from dermis.evaluation.examples import examples
+from dermis.evaluation.generation import generation
 from dermis.evaluation.label_metrics import measure_labels
 from dermis.evaluation.label_predictions import (
     LabelPredictions,
@@ -77,6 +79,7 @@ def evaluate(
         "derm7pt": lambda setting, shared: _labelled(derm7pt_predictions(setting), setting, shared),
         "finetune": _finetuned,
         "pairs": matched,
+        "generation": generation,
         "similar": similar,
         "table_retrieval": table_retrieval,
     }
@@ -166,6 +169,7 @@ def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
     from dermis.model.cache import tower_key
 
     config = setting.config.finetune
+    positive_places(targets_of(setting.manifest, config.targets), setting.config.positive)  # before hours of training
     folder = config.out / tower_key(setting.model)[:12]  # each model's own: another one is not gone on from
     found = finetune(setting.model, setting.manifest, config, folder, split=setting.config.split, cache=setting.cache)
     setting.bad_pictures += [case for case in found.bad if case not in setting.bad_pictures]
@@ -183,7 +187,8 @@ def _labelled(found: LabelPredictions, setting: Setting, shared: dict[str, Any])
     unknown = {name: int((label_N == UNKNOWN).sum()) for name, label_N in found.labels.items()}
     without = ", ".join(f"{count} without {name}" for name, count in unknown.items() if count)
     said = f"Cases count for the labels that they have; of {len(found.cases)} are {without}." if without else ""
-    about = " ".join(part for part in (found.about, said) if part)
+    only = f"The label is {next(iter(found.classes))}." if len(found.classes) == 1 else ""
+    about = " ".join(part for part in (found.about, only, said) if part)
     return numbers, [Section(shared["model"], found.protocol, about, table=table)]
 
 
@@ -198,9 +203,10 @@ def _section(scored: Scored, cases: Cases, classes: list[str], name: str, pictur
 
 def _notes(setting: Setting) -> list[str]:
     diagnosing = ", ".join(f"`{name}`" for name in setting.config.protocols if name in DIAGNOSES)
+    notes = [] if setting.config.positive is None else [f"The positive class is {setting.config.positive}."]
     if not diagnosing:
-        return list(dict.fromkeys(setting.notes))
-    notes, cases = [], setting.cases(setting.config.split)
+        return list(dict.fromkeys([*notes, *setting.notes]))
+    cases = setting.cases(setting.config.split)
     diagnosis = cases.manifest.table["diagnosis"]
     if undiagnosed := int(diagnosis.isna().sum()):
         notes.append(f"{undiagnosed} cases without a diagnosis take no part in {diagnosing}.")

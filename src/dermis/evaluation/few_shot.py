@@ -10,9 +10,11 @@ Shapes: M training cases, N cases to score, D features, C classes, S seeds.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from dermis.evaluation.bootstrap import Interval, summarise
 from dermis.evaluation.linear_probe import linear_probe, panderm_probe
 from dermis.registry import unknown
 
@@ -71,3 +73,12 @@ def over_seeds(value_RS: np.ndarray, seed: int) -> np.ndarray:
     seeds = value_RS.shape[1]
     drawn = np.random.default_rng(seed).integers(seeds, size=value_RS.shape)
     return np.take_along_axis(value_RS, drawn, axis=1).mean(axis=1)
+
+
+def summarise_seeds(value_S: np.ndarray, drawn_RS: np.ndarray, seed: int, *, centre: bool = False) -> Interval:
+    """The mean over seeds with its interval over seeds and cases; of several seeds also their standard deviation.
+
+    The deviation divides by S, as the published "mean ± deviation over 3 seeds" does where it can be told (M2CG).
+    """
+    found = summarise(float(value_S.mean()), over_seeds(drawn_RS, seed), centre=centre)
+    return found if len(value_S) == 1 else replace(found, deviation=float(value_S.std()))

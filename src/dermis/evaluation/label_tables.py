@@ -15,7 +15,8 @@ from dermis.evaluation.checklist import (
     score_distribution,
     suspicions,
 )
-from dermis.evaluation.label_metrics import CRITERIA, TARGET_NAMES
+from dermis.evaluation.label_entries import TARGET_NAMES
+from dermis.evaluation.label_metrics import CRITERIA
 from dermis.evaluation.label_predictions import LabelPredictions
 from dermis.evaluation.report import Entry
 from dermis.evaluation.target_classes import AVERAGE, METRICS
@@ -40,7 +41,8 @@ def table_lines(found: list[Entry], model: str) -> list[str]:
 def _per_cent(entry: Entry) -> str:
     if np.isnan(entry.value):
         return "undefined"
-    return f"{100 * entry.value:.1f} [{100 * entry.low:.1f}, {100 * entry.high:.1f}]"
+    spread = "" if entry.deviation is None else f" ± {100 * entry.deviation:.1f}"
+    return f"{100 * entry.value:.1f}{spread} [{100 * entry.low:.1f}, {100 * entry.high:.1f}]"
 
 
 def case_table(found: LabelPredictions, rule: str = "weighted", threshold: int | None = None) -> pd.DataFrame:

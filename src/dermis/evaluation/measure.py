@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dermis.evaluation.bootstrap import Interval, intervals, replicates, summarise
+from dermis.evaluation.bootstrap import Interval, intervals, replicates
 from dermis.evaluation.config import EvaluationConfig
-from dermis.evaluation.few_shot import over_seeds
+from dermis.evaluation.few_shot import summarise_seeds
 from dermis.evaluation.hierarchy import ClassPlaces, class_places, hierarchy_metrics
 from dermis.evaluation.metrics import classification_metrics, panderm_metrics, undefined_classes
 from dermis.evaluation.report import Entry, entries
@@ -48,7 +48,7 @@ def measure(
     for key, interval in found.items():
         metric, _, class_name = key.partition(": ")
         if not class_name:
-            yield from entries({key: interval}, notes=_missing_note(key, missing, config.undefined), **size, **common)
+            yield from entries({key: interval}, notes=missing_note(key, missing, config.undefined), **size, **common)
             continue
         of_class = label_N == classes.index(class_name)
         yield from entries(
@@ -106,8 +106,8 @@ def _over_draws(
     values = per_draw(np.ones((1, len(label_N))))
     drawn = replicates(per_draw, groups, n_boot=config.n_boot, seed=config.seed)
     return {
-        metric: summarise(float(value[0].mean()), over_seeds(drawn[metric], config.seed), centre=metric == "ECE")
-        for metric, value in values.items()
+        metric: summarise_seeds(value_1S[0], drawn[metric], config.seed, centre=metric == "ECE")
+        for metric, value_1S in values.items()
     }
 
 
@@ -130,7 +130,8 @@ def _by_group(
         yield from entries({gap.metric: gap.difference}, subgroup=subgroup, notes="best minus worst", **size, **common)
 
 
-def _missing_note(metric: str, missing: dict[str, list[str]], undefined: str) -> str:
+def missing_note(metric: str, missing: dict[str, list[str]], undefined: str) -> str:
+    """What a macro mean says of the classes that have no value (``undefined_classes``); nothing where all have one."""
     if not metric.startswith(("macro", "balanced")):
         return ""
     kind = "unused" if metric == "macro precision" else "absent"

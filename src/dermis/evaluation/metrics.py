@@ -43,17 +43,8 @@ def classification_metrics(
     weight_RN = np.ones((1, len(label_N))) if weight_RN is None else weight_RN
     counts = class_counts(label_N, score_NC.argmax(axis=1), score_NC.shape[1], weight_RN)
     auroc_RC, precision_RC = one_vs_rest(score_NC, label_N, weight_RN)
-    macro = {
-        "macro precision": counts.precision(),
-        "macro recall": counts.recall(),
-        "macro F1": counts.f1(),
-        "macro AUROC": auroc_RC,
-        "macro AUPR": precision_RC,
-    }
-    values = {"accuracy": counts.true.sum(axis=1) / weight_RN.sum(axis=1)}
-    values |= {f"accuracy@{k}": top_k_accuracy(score_NC, label_N, k, weight_RN) for k in top}
-    values["balanced accuracy"] = macro_mean(counts.recall(), undefined)
-    values |= {name: macro_mean(value_RC, undefined) for name, value_RC in macro.items()}
+    values = decision_metrics(score_NC, label_N, weight_RN, top=top, undefined=undefined)
+    values |= {"macro AUROC": macro_mean(auroc_RC, undefined), "macro AUPR": macro_mean(precision_RC, undefined)}
     values["ECE"] = expected_calibration_error(score_NC, label_N, weight_RN)
     values["Brier score"] = brier_score(score_NC, label_N, weight_RN)
     values["log loss"] = log_loss(score_NC, label_N, weight_RN)
@@ -63,6 +54,28 @@ def classification_metrics(
     if positive is not None:
         values |= positive_class_metrics(score_NC, label_N, positive, weight_RN, undefined=undefined)
     return values
+
+
+def decision_metrics(
+    score_NC: np.ndarray,
+    label_N: np.ndarray,
+    weight_RN: np.ndarray | None = None,
+    *,
+    top: tuple[int, ...] = (),
+    undefined: str = "nan",
+) -> dict[str, np.ndarray]:
+    """What the classes said are worth, whatever the scores are otherwise: name -> value (R,), NaN without cases."""
+    weight_RN = np.ones((1, len(label_N))) if weight_RN is None else weight_RN
+    counts = class_counts(label_N, score_NC.argmax(axis=1), score_NC.shape[1], weight_RN)
+    values = {"accuracy": _ratio(counts.true.sum(axis=1), weight_RN.sum(axis=1))}
+    values |= {f"accuracy@{k}": top_k_accuracy(score_NC, label_N, k, weight_RN) for k in top}
+    macro = {
+        "balanced accuracy": counts.recall(),
+        "macro precision": counts.precision(),
+        "macro recall": counts.recall(),
+        "macro F1": counts.f1(),
+    }
+    return values | {name: macro_mean(value_RC, undefined) for name, value_RC in macro.items()}
 
 
 def positive_class_metrics(
@@ -131,7 +144,7 @@ def top_k_accuracy(
     own_N1 = score_NC[np.arange(len(label_N)), label_N][:, None]
     earlier_NC = np.arange(score_NC.shape[1]) < label_N[:, None]
     ahead_N = (score_NC > own_N1).sum(axis=1) + ((score_NC == own_N1) & earlier_NC).sum(axis=1)
-    return weight_RN @ (ahead_N < k) / weight_RN.sum(axis=1)
+    return _ratio(weight_RN @ (ahead_N < k), weight_RN.sum(axis=1))
 
 
 def macro_one_vs_one_auroc(

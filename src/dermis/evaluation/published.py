@@ -21,7 +21,8 @@ class PublishedSet:
     """A data set of the tables: ``get`` says how to make its manifest, ``classes`` names its class list.
 
     ``numbered``: whether a diagnosis may be given as its position in that list. ``split``: the split that the whole
-    published set is in one's manifest. ``concepts``: those of a manifest with more.
+    published set is in one's manifest. ``concepts``: those of a manifest with more. ``private``: nobody else has it, so
+    what is measured in its place is another set.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PublishedSet:
     numbered: bool = True
     split: str | None = None
     concepts: list[str] | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class Block:
 class PublishedTable:
     """Published numbers: one value per column for each model, none where it has none.
 
-    ``blocks``: how it is printed, if not as one line per model. ``notes``: model -> why its numbers are not comparable.
+    ``blocks``: how it is printed, if not as one line per model. ``notes``: model -> why its numbers are not comparable,
+    or to be doubted. ``remarks``: what else to know. ``deviations``: as ``models``, over the source's runs.
+    ``per_cent``: the source prints shares so.
     """
 
     name: str
@@ -94,6 +98,9 @@ class PublishedTable:
     models: dict[str, tuple[float | None, ...]]
     blocks: tuple[Block, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    deviations: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    per_cent: bool = False
 
 
 @cache
@@ -119,13 +126,27 @@ def published_table(name: str) -> PublishedTable:
     if "grid" in given:
         return _grid(name, given)
     columns = tuple(_column(part["protocol"], *cells) for part in given["parts"] for cells in part["columns"])
-    models = {model: tuple(values) for model, values in given["models"].items()}
-    assert all(len(values) == len(columns) for values in models.values())
+    per_cent = given.get("unit") == "per cent"
+    cells = {model: [_figures(cell, 100 if per_cent else 1) for cell in row] for model, row in given["models"].items()}
+    assert all(len(row) == len(columns) for row in cells.values())
+    models = {model: tuple(value for value, _ in row) for model, row in cells.items()}
+    spreads = {model: tuple(s for _, s in row) for model, row in cells.items() if any(s is not None for _, s in row)}
     starts = [sum(given.get("averages", [])[:i]) for i in range(len(given.get("averages", [])))]
     averages = tuple(
         slice(start, start + width) for start, width in zip(starts, given.get("averages", []), strict=True)
     )
-    return PublishedTable(name, given["source"], columns, averages, models, notes=given.get("notes", {}))
+    notes, remarks = given.get("notes", {}), tuple(given.get("remarks", ()))
+    assert set(notes) <= set(models)
+    return PublishedTable(
+        name, given["source"], columns, averages, models, (), notes, remarks, deviations=spreads, per_cent=per_cent
+    )
+
+
+def _figures(cell: float | str | None, whole: int) -> tuple[float | None, float | None]:
+    """Value and deviation of a cell as shares of ``whole``: 0.25 of 1, "25.00 ± 0.50" of 100."""
+    parts = [] if cell is None else [round(float(part) / whole, 6) for part in str(cell).split("±")]
+    value, deviation = [*parts, None, None][:2]
+    return value, deviation
 
 
 def _grid(name: str, given: dict[str, Any]) -> PublishedTable:
@@ -175,14 +196,16 @@ def settings_of(
     """The settings by which ``evaluate`` follows a named protocol on a set; no subgroups, no pictures in the report.
 
     ``concept_terms`` is MAKE's file for protocols of concepts; the others do not look at it. Protocols that fine-tune
-    do so with ``seed``, in RUNS/SET-PROTOCOL. Raises ValueError for a set whose class names are not known.
+    do so in RUNS/SET-PROTOCOL with ``seed``, from which the protocol's own seeds are counted where it has several.
+    Raises ValueError for a set whose class names are not known.
     """
     settings = dict(protocol.settings)
     if settings["protocols"] == ["concepts"]:
         settings |= {"concepts": data.concepts, "concept_terms": concept_terms}
     elif settings["protocols"] == ["finetune"]:
         folder = Path(runs) / f"{data.name}-{protocol.name}"
-        settings["finetune"] = settings["finetune"] | {"out": folder, "seeds": [seed]}
+        seeds = [seed + own for own in settings["finetune"].get("seeds", [0])]
+        settings["finetune"] = settings["finetune"] | {"out": folder, "seeds": seeds}
     elif settings["protocols"][0] in CLASSIFYING:
         if data.classes is None:
             raise ValueError(f"{data.title}: {data.get}.")

@@ -39,14 +39,16 @@ class Entry:
     class_name: str = ""
     """of numbers about one class; empty: all classes"""
     notes: str = ""
+    deviation: float | None = None
+    """of a mean over seeds or draws: their standard deviation (divided by their number); none where there is one"""
 
     def text(self) -> str:
-        """``0.920 [0.906, 0.933]``"""
+        """``0.920 [0.906, 0.933]``, over seeds ``0.920 ± 0.004 [0.906, 0.933]``"""
         if math.isnan(self.value):
             return "undefined"
-        if math.isnan(self.low):
-            return _number(self.value)
-        return f"{_number(self.value)} [{_number(self.low)}, {_number(self.high)}]"
+        spread = "" if self.deviation is None else f" ± {_number(self.deviation)}"
+        limits = "" if math.isnan(self.low) else f" [{_number(self.low)}, {_number(self.high)}]"
+        return f"{_number(self.value)}{spread}{limits}"
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ def entries(found: dict[str, Interval], **shared: object) -> list[Entry]:
     for metric, i in found.items():
         dropped = f"{i.undefined} of {i.n_boot} bootstrap draws had no value" if i.undefined else ""
         note = "; ".join(part for part in (notes, dropped) if part)
-        out.append(Entry(metric=metric, value=i.value, low=i.low, high=i.high, notes=note, **shared))  # type: ignore[arg-type]
+        numbers = {"value": i.value, "low": i.low, "high": i.high, "deviation": i.deviation}
+        out.append(Entry(metric=metric, notes=note, **numbers, **shared))  # type: ignore[arg-type]
     return out
 
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from dermis.evaluation.plots import plots_of
 from dermis.evaluation.report import Entry, Example, Report, Section
-from dermis.evaluation.report_tables import Table, meaning, protocols, tables
+from dermis.evaluation.report_tables import SPREAD, Table, meaning, protocols, spread, tables
 
 HEADLINES = ("macro AUROC", "balanced accuracy", "accuracy", "recall@10", "macro precision@10")
 
@@ -34,7 +34,8 @@ def _about(report: Report) -> str:
     about = (
         f'<p class="soft">{escape(report.dataset)}, split {escape(report.split)}: {report.cases} cases of '
         f"{report.patients} patients or lesions. Numbers stand with their 95 % interval: patients (else lesions) drawn "
-        "again and again. Two models whose intervals overlap widely have not been told apart.</p>"
+        "again and again. Two models whose intervals overlap widely have not been told apart."
+        f"{f' {SPREAD}' if spread(report.entries) else ''}</p>"
     )
     if report.synthetic:
         words = "Synthetic data: drawn by a program. These numbers say nothing about patients."
@@ -80,7 +81,7 @@ def _table(table: Table) -> str:
         first = next(e for e in cells if e is not None)
         notes = "; ".join(dict.fromkeys(e.notes for e in cells if e is not None and e.notes))
         if single:
-            values = f"<td>{first.text().split(' ')[0]}</td><td>{_limits(first)}</td><td>{_whisker(first)}</td>"
+            values = f"<td>{first.text().split(' [')[0]}</td><td>{_limits(first)}</td><td>{_whisker(first)}</td>"
         else:
             values = "".join(f"<td>{e.text() if e is not None else '–'}</td>" for e in cells)
         counts = f'<td>{first.n}</td><td>{first.patients}</td><td class="notes">{escape(notes)}</td>'
@@ -96,7 +97,7 @@ def _hint(name: str) -> str:
 
 
 def _limits(entry: Entry) -> str:
-    return entry.text().partition(" ")[2].strip("[]").replace(", ", " to ")
+    return entry.text().partition("[")[2].strip("]").replace(", ", " to ")
 
 
 def _whisker(entry: Entry) -> str:

@@ -1,7 +1,7 @@
 """A report as Markdown: the numbers with their intervals, no pictures."""
 
 from dermis.evaluation.report import Report
-from dermis.evaluation.report_tables import Table, meaning, protocols, tables
+from dermis.evaluation.report_tables import SPREAD, Table, meaning, protocols, spread, tables
 
 
 def markdown(report: Report) -> str:
@@ -26,7 +26,8 @@ def _about(report: Report) -> list[str]:
     if report.synthetic:
         lines += ["**Synthetic data: drawn by a program. These numbers say nothing about patients.**", ""]
     lines += [f"{report.dataset}, split {report.split}: {report.cases} cases of {report.patients} patients or lesions."]
-    lines += ["Brackets hold the 95 % interval of a bootstrap over patients (else lesions, else cases).", ""]
+    lines += ["Brackets hold the 95 % interval of a bootstrap over patients (else lesions, else cases)."]
+    lines += [SPREAD, ""] if spread(report.entries) else [""]
     if report.bad_pictures:
         shown = ", ".join(report.bad_pictures[:20]) + (" …" if len(report.bad_pictures) > 20 else "")
         lines += [f"Left out, because their pictures cannot be read: {len(report.bad_pictures)} ({shown}).", ""]

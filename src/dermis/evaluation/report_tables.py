@@ -1,7 +1,7 @@
 """The tables of a report, before they are Markdown or HTML: rows are metrics, groups or classes, columns are models."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dermis.evaluation.report import Entry, Report, models
@@ -21,6 +21,10 @@ MEANINGS = {
     "ECE": "mean distance between the stated confidence and the share that is right; 0 is honest",
     "Brier score": "squared distance of the probabilities from the truth, 0 to 2; lower is better",
     "log loss": "mean −log probability of the truth; lower is better",
+    "precision": "when the model says this class, how often is it right",
+    "recall": "share of the class's cases that was found",
+    "specificity": "share of the other cases that was not called this class",
+    "F1": "harmonic mean of precision and recall",
     "AUROC": "how often a case with it gets a higher score than a case without; 0.5 is guessing",
     "recall@k": "share of queries with at least one right answer among the first k",
     "true recall@k": "share of all right answers that are among the first k",
@@ -32,6 +36,7 @@ MEANINGS = {
     "median rank": "the same, median",
 }
 """metric -> what it says, for a reader who is not of the trade"""
+SPREAD = "± is the standard deviation over seeds or draws, divided by their number."
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ def tables(report: Report, protocol: str) -> Iterator[Table]:
         some = [e for e in mine if getattr(e, kind)]
         for metric in dict.fromkeys(e.metric for e in some):
             yield _table(f"{title}: {metric}", [e for e in some if e.metric == metric], kind, names)
+
+
+def spread(items: Iterable[Entry]) -> bool:
+    """Is any of them a mean over seeds or draws, with their deviation (``SPREAD`` says what it is)?"""
+    return any(e.deviation is not None for e in items)
 
 
 def meaning(metric: str) -> str:

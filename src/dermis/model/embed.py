@@ -68,7 +68,7 @@ def embed_pictures(
     quarantine = quarantine or (lambda row, reason: log.warning("row %d, %s: %s", row, paths[row], reason))
     done, groups = int(ok_N.sum()), list(rows_of.values())
     try:
-        for some, seen in _seen(manifest.root, paths, groups, batch_size, workers, tower.transform):
+        for some, seen in views_ahead(manifest.root, paths, groups, batch_size, workers, tower.transform):
             good = [(rows, view) for rows, view in zip(some, seen, strict=True) if not isinstance(view, str)]
             if good:
                 pooled_BD = _pooled(tower, torch.from_numpy(np.stack([view for _, view in good])))
@@ -106,7 +106,7 @@ def embed_cases(model: nn.Module, manifest: Manifest, **settings: Any) -> tuple[
     return np.concatenate([vector for vector, _ in found], axis=1) * ok_N[:, None], ok_N
 
 
-def _seen(
+def views_ahead(
     root: Path, paths: list[str], groups: list[list[int]], batch_size: int, workers: int, transform: Transform
 ) -> Iterator[tuple[list[list[int]], list[np.ndarray | str]]]:
     """Batches of row groups, and for each group its picture's view or what is wrong; the next batch loads meanwhile."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,18 @@ def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: 
     cosine_C = (encode_pictures(model, [picture]) @ text_CE.T)[0]
     odds_C = torch.softmax(torch.from_numpy(cosine_C).double() * model.logit_scale.exp().item(), dim=0).tolist()
     return dict(sorted(zip(names, odds_C, strict=True), key=lambda pair: -pair[1]))
+
+
+def generate(model: TwoTower, picture: Picture, dialogue: str | None = None, **search: Any) -> str:
+    """A text about one picture and, if there is one, the consultation about it (m2cg: the chief complaint).
+
+    ``search``: settings of ``dermis.towers.generation.generate`` (strategy, beams, max_tokens, …). Raises ValueError
+    for a model that says no texts, and for a dialogue where its generator was not taught to see one.
+    """
+    device = next(model.parameters()).device
+    with evaluating(model):
+        view_1CHW = view_of(picture, model)[None].to(device)
+        return model.generate(view_1CHW, None if dialogue is None else [dialogue], **search)[0]
 
 
 def predict_labels(model: Branches, **pictures: Picture) -> dict[str, dict[str, float]]:

@@ -234,6 +234,7 @@ def build_text_tower(config: TextTowerConfig, pretrained: bool = True) -> nn.Mod
                 "the trained text tower needs its tokenizer: `dermis train` makes one from the training texts; "
                 "elsewhere name the file, text.tokenizer: tokenizer.json."
             )
+        _refuse(config, TRAINED_ONLY[1:], "a tokenizer that is yet to be made")
         if not Path(config.tokenizer).is_file():
             raise ValueError(f"no tokenizer at {config.tokenizer}.")
         tower = trained_text_tower(
