@@ -42,7 +42,7 @@ from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.pixel_decoder import PixelDecoder
-from dermis.towers.visible_patches import draw_visible, patch_trunk, visible_tokens
+from dermis.towers.visible_patches import draw_visible, masked_count, masked_of, patch_trunk, visible_tokens
 
 
 @dataclass(kw_only=True)
@@ -114,14 +114,8 @@ class MAE(nn.Module):
         patch = patch_trunk(self.model.picture_towers[picture]).patch_embed.patch_size
         target_BPN = patchify(image_BCHW, patch)
         B, P, _ = target_BPN.shape
-        masked = round(self.config.mask_ratio * P)
-        if not 0 < masked < P:
-            raise ValueError(
-                f"mask_ratio {self.config.mask_ratio} masks {masked} of a picture's {P} patches; one must be hidden "
-                "and one seen: take larger pictures (model.image.size) or another ratio."
-            )
-        visible_BK = draw_visible(B, P, masked, image_BCHW.device)
-        masked_BP = torch.ones(B, P, dtype=torch.bool, device=image_BCHW.device).scatter(1, visible_BK, False)
+        visible_BK = draw_visible(B, P, masked_count(P, self.config.mask_ratio), image_BCHW.device)
+        masked_BP = masked_of(visible_BK, P)
         prediction_BPN = self.reconstruct(picture, image_BCHW, visible_BK)
         with torch.autocast(image_BCHW.device.type, enabled=False):
             prediction_BPN = at_least_float32(prediction_BPN)

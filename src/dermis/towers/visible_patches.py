@@ -30,6 +30,20 @@ def patch_trunk(tower: nn.Module) -> VisionTransformer:
     return trunk
 
 
+def masked_count(patches: int, ratio: float) -> int:
+    """How many of a picture's patches are hidden: round(``ratio`` · ``patches``).
+
+    Raises ValueError if so few patches are all masked or all visible.
+    """
+    masked = round(ratio * patches)
+    if not 0 < masked < patches:
+        raise ValueError(
+            f"a share of {ratio} masks {masked} of a picture's {patches} patches; one must be hidden "
+            "and one seen: take larger pictures (model.image.size) or another share."
+        )
+    return masked
+
+
 def draw_visible(rows: int, patches: int, masked: int, device: torch.device) -> Tensor:
     """For each of ``rows`` pictures which patches stay, ascending (B, K): all sets are equally likely.
 
@@ -37,6 +51,12 @@ def draw_visible(rows: int, patches: int, masked: int, device: torch.device) -> 
     """
     noise_BP = torch.rand(rows, patches, device=device)
     return noise_BP.argsort(1)[:, : patches - masked].sort(1).values
+
+
+def masked_of(visible_BK: Tensor, patches: int) -> Tensor:
+    """The mask (B, P) of the patches that are not ``visible_BK``."""
+    everything_BP = torch.ones(len(visible_BK), patches, dtype=torch.bool, device=visible_BK.device)
+    return everything_BP.scatter(1, visible_BK, False)
 
 
 def visible_tokens(trunk: VisionTransformer, image_BCHW: Tensor, visible_BK: Tensor) -> Tensor:
