@@ -125,7 +125,7 @@ def main(
                      "--evaluation.finetune.out", str(out / "runs" / f"{place.name}-fold{k}")]  # fmt: skip
         wanted.append((tuned[row, k], f"{row}, fold {k}, fine-tuned", arguments))
     run_all(jobs, wanted)
-    columns = ["macro AUROC", "accuracy", "balanced accuracy", "F1"]
+    columns = ["macro AUROC", "accuracy", "balanced accuracy", "positive F1"]
     print("\nmalignant or benign\n")
     print(table([INITIAL, *ROWS], columns, folds, lambda row, k: figures(tuned[row, k])))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -163,6 +163,9 @@ def test_a_module_left_out_leaves_its_term_and_its_weights_out(batch):
         assert idle == ({"model.text_head." + n for n in ("0.weight", "0.bias", "2.weight", "2.bias")}
                         if name == "multi_modal" else set())  # fmt: skip
     assert page.model.generator is None
+    alone = build(single_modal=0.0, multi_modal=0.0)(batch)
+    assert set(alone) == {"loss", "generation"}
+    torch.testing.assert_close(alone["loss"], build()(batch)["generation"])
     assert len(build(fusion=False, fusion_layers=None).model.generator.fusion.layers) == 0
 
 

@@ -90,8 +90,6 @@ def own_concept_scores(setting: Setting, cases: Cases) -> pd.DataFrame:
         if concept is not None and plain(name) in known:
             found.setdefault(concept, name)
     terms = terms_of(found.values())
-    vectors = concept_vectors(
-        lambda texts: encode_texts(setting.model, texts), terms, setting.config.concept_templates
-    )
+    vectors = concept_vectors(lambda texts: encode_texts(setting.model, texts), terms, setting.config.concept_templates)
     scale = float(np.exp(setting.model.logit_scale.item()))
     return pd.DataFrame(concept_scores(cases.projected, *vectors, scale), columns=pd.Index(found))

@@ -171,10 +171,10 @@ class M2CG(nn.Module):
         config, model = self.config, self.model
         if "image_BVCHW" not in batch:
             raise ValueError("M2CG contrasts views: it needs pictures, not stored embeddings.")
-        first, second = (cast(Any, model.image).features(view) for view in batch["image_BVCHW"].unbind(1))
-        found = {
-            f"view{k}": unit_length(model.project_image(f.pooled_BD)) for k, f in enumerate((first, second), start=1)
-        }
+        contrasted = config.single_modal or config.multi_modal
+        views = batch["image_BVCHW"].unbind(1)[: 2 if contrasted else 1]  # the generator looks at the first alone
+        seen = [cast(Any, model.image).features(view_BCHW) for view_BCHW in views]
+        found = {f"view{k}": unit_length(model.project_image(f.pooled_BD)) for k, f in enumerate(seen, start=1)}
         if not config.multi_modal and not config.generation:
             return found
         told_S, row_B = text_of_case(batch, "dialogue").unique(return_inverse=True)
@@ -184,8 +184,8 @@ class M2CG(nn.Module):
             found["text"] = unit_length(model.text_head(pooled_SD))[row_B]
         if model.generator is not None:
             own_N, bounds_B1 = concatenated(row_B, bounds_S1)
-            seen = (state_ND[own_N], bounds_B1) if config.text_visible else ()
-            memory = model.generator.look(first.patch_BPD, *seen)
+            told = (state_ND[own_N], bounds_B1) if config.text_visible else ()
+            memory = model.generator.look(seen[0].patch_BPD, *told)
             said_BL = self.complaints(batch)
             logits_BLV = at_least_float32(model.generator.generator(said_BL[:, :-1], *memory))
             found["missed"] = missed(logits_BLV, said_BL[:, 1:], pad=model.generator.generator.pad).sum(1)
@@ -211,7 +211,7 @@ class M2CG(nn.Module):
         terms: dict[str, Tensor] = {}
         with torch.autocast(embeddings["view1"].device.type, enabled=False):
             gathered = {name: gather_rows(x) for name, x in embeddings.items() if name != "missed"}
-            views = gathered["view1"], gathered["view2"]
+            views = [gathered[name] for name in ("view1", "view2") if name in gathered]
             if config.single_modal:
                 variant = "symmetric" if config.denominator == "all" else "decoupled"
                 terms["single_modal"] = nt_xent(*views, config.single_temperature, variant=variant, **own)
