@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from dermis.cases.synthetic import make_cases
 from dermis.evaluation import finetune_run
 from dermis.evaluation.best_epoch import BestEpoch
+from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.each_label import macro_aurocs
+from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.finetune import finetune
 from dermis.evaluation.finetune_batches import Features, batches_of
 from dermis.evaluation.finetune_config import FineTuneConfig, FineTuneTraining
@@ -302,6 +304,15 @@ def test_a_model_of_pictures_and_texts_or_a_tower_is_fine_tuned_too(cases, tmp_p
     for name, score_NC in predictions(found.models[0], found.cases).items():
         assert np.array_equal(found.scores[name][0], score_NC)
     assert not load(found.models[0]).config.image.freeze
+
+
+def test_the_protocol_keeps_each_models_runs_in_a_folder_of_its_own(cases, tmp_path):
+    chosen = settings(epochs=1, out=tmp_path, **HEADS_ONLY)
+    config = EvaluationConfig(protocols=["finetune"], finetune=chosen, n_boot=10, subgroups=[], pictures=0)
+    for number, model in enumerate((two_tower(), small()), start=1):
+        report = evaluate(model, cases, config)
+        assert {e.protocol for e in report.entries if e.metric == "macro AUROC"} == {"fine-tuning"}
+        assert len(list(tmp_path.iterdir())) == number
 
 
 def test_towers_that_cannot_be_built_again_are_scored_without_a_folder(cases, tmp_path):

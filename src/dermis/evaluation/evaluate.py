@@ -165,12 +165,12 @@ def _copies(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list
 
 
 def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list[Section]]:
-    from dermis.evaluation.finetune import finetune  # torch, which this room's import leaves out
+    from dermis.evaluation.finetune import as_branches, finetune  # torch, which this room's import leaves out
     from dermis.model.cache import tower_key
 
     config = setting.config.finetune
     positive_places(targets_of(setting.manifest, config.targets), setting.config.positive)  # before hours of training
-    folder = config.out / tower_key(setting.model)[:12]  # each model's own: another one is not gone on from
+    folder = config.out / tower_key(as_branches(setting.model))[:12]  # each model's own: another one is not gone on from
     found = finetune(setting.model, setting.manifest, config, folder, split=setting.config.split, cache=setting.cache)
     setting.bad_pictures += [case for case in found.bad if case not in setting.bad_pictures]
     numbers, sections = _labelled(found, setting, shared)
