@@ -55,6 +55,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "SMC alone": NO_GENERATOR | {"multi_modal": 0},
     "M2CG, generator sees the picture only": {"text_visible": False},
 }
+WRITERS: dict[str, dict[str, Any]] = {
+    "generator alone": {},
+    "generator alone, sees the picture only": {"text_visible": False},
+}
+"""the same towers and generator in more and smaller steps, without the contrasts: what there is to learn of writing"""
+ALONE = {"method": {"single_modal": 0, "multi_modal": 0}, "training": {"batch_size": 8, "epochs": 6}}
 INITIAL = "random weights"
 NEAREST = "complaint of the nearest training consultation by n-grams"
 FINETUNE = [
@@ -81,9 +87,10 @@ def main(out: Annotated[Path, tyro.conf.arg(name="out")], /, seeds: int = 3, job
     shared = ["--data.manifest", str(cases), "--data.cache", str(out / "embeddings")]
     trained, wanted = {}, []
     for seed in range(seeds):
-        for i, (name, changes) in enumerate(ROWS.items()):
+        for i, (name, changes) in enumerate((ROWS | WRITERS).items()):
             trained[name, seed] = out / f"{i}-seed{seed}"
-            mapping = overlay(BASE, {"untrained": False, "method": changes})
+            mapping = overlay(BASE, ALONE if name in WRITERS else {})
+            mapping = overlay(mapping, {"untrained": False, "method": changes})
             mapping["method"] = {k: v for k, v in mapping["method"].items() if v is not None}
             (out / f"{i}.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
             arguments = ["train", str(out / f"{i}.yaml"), *shared, "--training.seed", str(seed)]
@@ -95,6 +102,8 @@ def main(out: Annotated[Path, tyro.conf.arg(name="out")], /, seeds: int = 3, job
 
     tuned, wanted = {}, []
     for (name, seed), place in trained.items():
+        if name in WRITERS:
+            continue
         tuned[name, seed] = out / f"{place.name}-tuned"
         arguments = ["evaluate", str(place / "model"), str(cases), *FINETUNE, "--evaluation.finetune.seeds", str(seed),
                      "--evaluation.finetune.out", str(out / f"{place.name}-runs")]  # fmt: skip
@@ -108,7 +117,8 @@ def main(out: Annotated[Path, tyro.conf.arg(name="out")], /, seeds: int = 3, job
     test = manifest.split("test")
     test = test.select(test.table[["complaint", "dialogue"]].notna().all(axis=1).to_numpy())
     speakers = {name: True for name, changes in ROWS.items() if not changes or "generation" not in changes}
-    speakers["M2CG, generator sees the picture only"] = False
+    speakers |= dict.fromkeys(WRITERS, True)
+    speakers |= {name: False for name in speakers if name.endswith("sees the picture only")}
 
     @cache
     def said(name: str, seed: int) -> dict[str, Figure]:

@@ -265,3 +265,35 @@ def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path, batch):
         for key, expected in outcome(build(**settings), batch).items():
             mean = sum(rank[n][key] for rank in ranks) / 2
             torch.testing.assert_close(mean, expected, rtol=1e-10, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
+
+
+def test_towers_and_generator_start_from_one_bert(tmp_path):
+    """The paper's way: the text tower is a BERT's first layers, the generator starts from all of them."""
+    transformers = pytest.importorskip("transformers")
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz:?'", *map(str, range(10))]
+    tokens += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens))
+    transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    config = transformers.BertConfig(
+        vocab_size=len(tokens), hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64
+    )
+    bert = transformers.BertModel(config)
+    bert.save_pretrained(tmp_path)
+    text = TextTowerConfig(name=f"hf:{tmp_path}", layers=1)
+    image = ImageTowerConfig(name="resnet10t", size=32)
+    model = build_two_tower(TwoTowerConfig(image=image, text=text, embed_dim=8, head="convirt"))
+    settings = {"fusion_layers": 1, "decoder_layers": 3, "heads": 2, "generator_weights": f"local-dir:{tmp_path}"}
+    page = M2CG(model, M2CGConfig(**settings))
+    layers = page.model.generator.generator.layers
+    assert len(page.model.text.encoder.encoder.layer) == 1
+    for ours, theirs in zip(layers, bert.encoder.layer, strict=True):
+        assert torch.equal(ours.own.query.weight, theirs.attention.self.query.weight)
+    assert isinstance(layers[0].feed.activation, nn.GELU)
+    texts = [[(TEXT_KINDS["dialogue"], "it itches"), (TEXT_KINDS["complaint"], "an itch")]] * 2
+    pictures = torch.randn(2, 2, 3, 32, 32)
+    out = page({"row_B": torch.arange(2), "image_BVCHW": pictures, **ragged(texts, model.text.tokenizer)})
+    out["loss"].backward()
+    again = load(save(tmp_path / "model", page.model))
+    page.eval()
+    said = page.model.generate(pictures[:, 0], ["it itches", None], strategy="greedy", max_tokens=6)
+    assert again.generate(pictures[:, 0], ["it itches", None], strategy="greedy", max_tokens=6) == said
