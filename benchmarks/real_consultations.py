@@ -30,7 +30,7 @@ from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
 
 IMAGE = {"name": "vit_small_patch14_dinov2.lvd142m", "size": 56}
 BASE: dict[str, Any] = {
-    "training": {"epochs": 4, "batch_size": 32, "lr": 5.0e-5, "weight_decay": 0.01, "warmup": 0.1, "workers": 0},
+    "training": {"epochs": 4, "batch_size": 32, "lr": 5.0e-5, "weight_decay": 0.01, "eps": 1.0e-8, "workers": 0},
     "evaluation": {"protocols": ["knn"], "probe_features": "trunk", "pictures": 0, "subgroups": [], "n_boot": 20},
     "untrained": False,
 }
