@@ -170,7 +170,8 @@ def _finetuned(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], l
 
     config = setting.config.finetune
     positive_places(targets_of(setting.manifest, config.targets), setting.config.positive)  # before hours of training
-    folder = config.out / tower_key(as_branches(setting.model))[:12]  # each model's own: another one is not gone on from
+    # each model's own: another one is not gone on from
+    folder = config.out / tower_key(as_branches(setting.model))[:12]
     found = finetune(setting.model, setting.manifest, config, folder, split=setting.config.split, cache=setting.cache)
     setting.bad_pictures += [case for case in found.bad if case not in setting.bad_pictures]
     numbers, sections = _labelled(found, setting, shared)

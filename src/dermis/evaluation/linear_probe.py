@@ -32,10 +32,14 @@ class Probe:
     spread: np.ndarray
     c: float
 
+    def logits(self, feature_ND: np.ndarray) -> np.ndarray:
+        """What the softmax is taken of (N, C), float64."""
+        x_ND = (np.asarray(feature_ND, dtype=np.float64) - self.shift) / self.spread
+        return x_ND @ self.weight.T + self.bias
+
     def scores(self, feature_ND: np.ndarray) -> np.ndarray:
         """Class probabilities (N, C), float64."""
-        x_ND = (np.asarray(feature_ND, dtype=np.float64) - self.shift) / self.spread
-        logit_NC = x_ND @ self.weight.T + self.bias
+        logit_NC = self.logits(feature_ND)
         odds_NC = np.exp(logit_NC - logit_NC.max(axis=1, keepdims=True))
         return odds_NC / odds_NC.sum(axis=1, keepdims=True)
 

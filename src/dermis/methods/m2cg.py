@@ -211,13 +211,16 @@ class M2CG(nn.Module):
         terms: dict[str, Tensor] = {}
         with torch.autocast(embeddings["view1"].device.type, enabled=False):
             gathered = {name: gather_rows(x) for name, x in embeddings.items() if name != "missed"}
-            views = [gathered[name] for name in ("view1", "view2") if name in gathered]
             if config.single_modal:
                 variant = "symmetric" if config.denominator == "all" else "decoupled"
-                terms["single_modal"] = nt_xent(*views, config.single_temperature, variant=variant, **own)
+                terms["single_modal"] = nt_xent(
+                    gathered["view1"], gathered["view2"], config.single_temperature, variant=variant, **own
+                )
             if config.multi_modal:
                 how = {"weight": config.weight, "reading": config.second, **own}
-                terms["multi_modal"] = views_and_text(*views, gathered["text"], config.multi_temperature, **how)
+                terms["multi_modal"] = views_and_text(
+                    gathered["view1"], gathered["view2"], gathered["text"], config.multi_temperature, **how
+                )
         if "missed" in embeddings:
             missed_B = embeddings["missed"]
             if config.reduction == "token":
