@@ -22,6 +22,8 @@ _HOMES = {
     "predict_labels": "dermis.model.use",
     "read_checklist": "dermis.evaluation.checklist",
     "embed_pictures": "dermis.model.embed",
+    "decide": "dermis.decision.decider",
+    "Decider": "dermis.decision.decider",
     "evaluate": "dermis.evaluation.evaluate",
     "import_set": "dermis.cases.catalogue",
     "make_cases": "dermis.cases.synthetic",

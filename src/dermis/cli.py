@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "write a manifest as the training table of MAKE or Derm1M",
     "train": "train what a recipe says, evaluate it, and leave a model folder and a report",
     "evaluate": "run evaluation protocols on a trained model",
+    "calibrate": "teach a model calibrated probabilities, sets with a promise, and when to say not sure",
     "embed": "write the embeddings of a manifest's pictures",
     "generate": "write a text about each picture with a model that learnt to (m2cg)",
     "extrapolate": "give image-only cases the metadata of the reference case that looks most alike",
