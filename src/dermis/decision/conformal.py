@@ -63,7 +63,7 @@ def tolerated(n: int, alpha: float) -> int:
     """⌊(n + 1) α⌋ = n + 1 − ⌈(n + 1)(1 − α)⌉: how many of n + 1 cases may fit worse than the threshold."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha lies between 0 and 1, such as 0.1 for sets that hold 90 %; it is {alpha}.")
-    return int(np.floor((n + 1) * alpha + 1e-9))  # 30 × 0.1 must be 3, however it is rounded
+    return int(np.floor((n + 1) * alpha + 1e-9))  # 100 × 0.29 must be 29, however it is rounded
 
 
 def fewest(alpha: float) -> int:
