@@ -14,9 +14,9 @@ from dermis.decision.temperature import fit_temperature, tempered
 CLASSES = ["melanoma", "nevus", "wart"]
 
 
-@pytest.mark.parametrize("score", ["lac", "aps"])
-def test_a_judgement_is_its_parts(fitted, cases, score):
-    decision, new = fitted(score=score), cases(300, 2)
+@pytest.mark.parametrize("score, alpha", [("lac", 0.4), ("aps", 0.1)])
+def test_a_judgement_is_its_parts(fitted, cases, score, alpha):
+    decision, new = fitted(score=score, alpha=alpha), cases(300, 2)
     judged = decision.judge(new.feature)
     p_NC = tempered(decision.probe.logits(new.feature), decision.temperature)
     assert np.array_equal(judged.probability, p_NC)
@@ -24,6 +24,7 @@ def test_a_judgement_is_its_parts(fitted, cases, score):
     sure = [size == 1 and p > 0.05 for size, p in zip(judged.size, judged.ood, strict=True)]
     assert judged.sure.tolist() == sure
     assert 0.1 < judged.sure.mean() < 0.95
+    assert (judged.size == 0).any() == (score == "lac")
     two = dataclasses.replace(decision, rules=Rules(score=score, most_classes=2, ood_level=0)).judge(new.feature)
     assert two.sure.tolist() == [size in (1, 2) for size in judged.size]
 
