@@ -112,4 +112,5 @@ def test_the_split_protocol_tests_once_with_the_epoch_chosen_on_valid(folder, tm
     assert "macro AUROC on valid was kept" in report.sections[0].about
     assert "augmentation m2cg" in report.sections[0].about
     assert found.cells[1].why == "cannot be measured: too few classes for accuracy@3."
+    assert {e.metric for cell in found.cells for e in cell.beside} == {"macro AUROC"}  # what the table lacks
     assert [cell.entry is None for cell in found.cells] == [False, True, False, False, False, *[True] * 5]
