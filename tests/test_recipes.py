@@ -61,13 +61,12 @@ def test_a_trained_model_is_evaluated_and_embeds_from_the_command_line(cases, tm
     again = Report.read(report / "report.json").value("prompt classification", "macro AUROC")
     first = Report.read(tmp_path / "run" / "report" / "report.json")
     assert again.value == first.value("prompt classification", "macro AUROC", model="demo").value
-    assert status_of(["embed", model, str(cases), "--out", str(tmp_path / "e.npz")]) == 0
-    manifest = dermis.Manifest.read(cases)
-    with np.load(tmp_path / "e.npz") as stored:
-        assert stored["case_id"].tolist() == manifest.table["case_id"].tolist()
-        picture = manifest.root / manifest.table["image"][5]
-        one = dermis.encode_pictures(load(model), [picture], normalize=False)
-        np.testing.assert_allclose(stored["embedding"][5], one[0], rtol=1e-4, atol=1e-5)
+    assert status_of(["embed", model, str(cases), "--out", str(tmp_path / "embeddings")]) == 0
+    manifest, stored = dermis.Manifest.read(cases), dermis.Embeddings.open(tmp_path / "embeddings")
+    assert stored.cases.table["case_id"].tolist() == manifest.table["case_id"].tolist()
+    picture = manifest.root / manifest.table["image"][5]
+    one = dermis.encode_pictures(load(model), [picture], normalize=False)
+    np.testing.assert_allclose(stored.vectors[5], one[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_shuffled_control_and_held_out_classes_are_said(cases, tmp_path):

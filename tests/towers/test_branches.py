@@ -204,11 +204,10 @@ def test_one_case_is_asked_with_its_two_pictures(tmp_path):
 def test_embeddings_of_pairs_from_the_command_line(tmp_path):
     manifest = make_cases(tmp_path, cases=3, size=32, seed=4)
     folder = save(tmp_path / "model", small())
-    arguments = ["embed", str(folder), str(tmp_path / "cases.parquet"), "--out", str(tmp_path / "e.npz")]
+    arguments = ["embed", str(folder), str(tmp_path / "cases.parquet"), "--out", str(tmp_path / "embeddings")]
     for more, status in (([], 0), (["--stage", "projected"], 2), (["--stage", "trunk", "--column", "dermoscopy"], 2)):
         with pytest.raises(SystemExit) as end:
             main([*arguments, *more])
         assert end.value.code == status
-    with np.load(tmp_path / "e.npz") as stored:
-        vector_ND, _ = embed_cases(load(folder), manifest)
-        np.testing.assert_allclose(stored["embedding"], vector_ND, atol=1e-5)
+    vector_ND, _ = embed_cases(load(folder), manifest)
+    np.testing.assert_allclose(np.load(tmp_path / "embeddings" / "vectors.npy"), vector_ND, atol=1e-5)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "opencv-python-headless", "pandas", "pyarrow")
-EXTRAS = {"hf": "transformers", "lora": "peft", "text": "sacrebleu", "track": "tensorboard"}
+EXTRAS = {"hf": "transformers", "lora": "peft", "search": "faiss-cpu", "text": "sacrebleu", "track": "tensorboard"}
 
 
 def lines() -> list[str]:

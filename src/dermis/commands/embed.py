@@ -11,45 +11,48 @@ import tyro
 def embed(
     model: tyro.conf.Positional[str],
     manifest: tyro.conf.Positional[Path],
-    out: Path = Path("embeddings.npz"),
+    out: Path = Path("embeddings"),
     root: Path | None = None,
     stage: Literal["projected", "trunk"] | None = None,
-    column: str = "image",
+    column: str | None = None,
+    batch_size: int = 64,
+    workers: int = 2,
 ) -> int:
-    """Write the embeddings of a manifest's pictures: `case_id` and `embedding`, one row a case, as a NumPy .npz file.
+    """Write the embeddings of a manifest's pictures into a folder: vectors.npy, and cases.parquet row by row with it.
 
-    Pictures that cannot be opened are named and left out.
+    Pictures that cannot be opened are named and left out. Interrupted, the same command goes on; of a manifest that
+    grew, only pictures are embedded whose bytes this model has not seen. `dermis search` looks in the folder.
 
     Args:
         model: a model folder (dermis or open_clip), local-dir:FOLDER or hf-hub:ORG/REPO
         manifest: cases.parquet or cases.csv
-        out: the file to write
+        out: the folder
         root: image root, if not the one the manifest records
         stage: `projected` lies in the space shared with texts, the default of a model of pictures and texts; `trunk` is
             the image tower's own vector, for probes, and the default of others
-        column: the picture column; a model of two pictures looks at both, side by side
+        column: the picture column (image); a model of two pictures looks at both, side by side
+        batch_size: pictures that the model looks at together
+        workers: threads that open pictures
     """
-    import numpy as np
+    import torch
 
     from dermis.cases.manifest import Manifest
     from dermis.model import load
-    from dermis.model.embed import embed_cases
     from dermis.progress import counting
-    from dermis.towers.two_tower import TwoTower
+    from dermis.search.embedding import write_embeddings
 
-    tower = load(model)
-    if stage == "projected" and not isinstance(tower, TwoTower):
-        raise ValueError("--stage projected needs a model of pictures and texts; this one has --stage trunk only.")
-    stage = stage or ("projected" if isinstance(tower, TwoTower) else "trunk")
     cases = Manifest.read(manifest, root)
+    tower = load(model, "cuda" if torch.cuda.is_available() else "cpu")
     with counting("embedding pictures") as progress:
-        chosen = {} if column == "image" else {"column": column}  # a model of pairs knows its columns
-        embedding_ND, ok_N = embed_cases(tower, cases, stage=stage, progress=progress, **chosen)
+        written = write_embeddings(
+            out, tower, cases, source=model, stage=stage, column=column, batch_size=batch_size, workers=workers,
+            progress=progress,
+        )  # fmt: skip
     ids = cases.table["case_id"].to_numpy(dtype=str)
-    np.savez(out, case_id=ids[ok_N], embedding=embedding_ND[ok_N])
-    for case in ids[~ok_N]:
-        sys.stdout.write(f"left out, its picture cannot be opened: {case}\n")
-    sys.stdout.write(f"{int(ok_N.sum())} embeddings of {embedding_ND.shape[1]} numbers in {out}\n")
+    for row, reason in written.left_out.items():
+        sys.stdout.write(f"left out: {ids[row]}: {reason}\n")
+    count, dim = written.embeddings.vectors.shape
+    sys.stdout.write(f"{count} embeddings of {dim} numbers in {out}; {written.new} pictures were new\n")
     return 0
 
 
