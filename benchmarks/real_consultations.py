@@ -11,7 +11,6 @@ of 2 layers. What is there already is not run again. Cells: mean over folds, in 
 interval (patients resampled within a fold), after it the lowest and highest fold.
 """
 
-import json
 import resource
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 import yaml
 from real_patients import MALIGNANT, pad_ufes_20
-from recipe_runs import Figure, run_all, table
+from recipe_runs import overall, run_all, table
 
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import folds as dealt
@@ -87,13 +86,6 @@ def prepared(out: Path, pad: Path, folds: int) -> list[Path]:
     return paths
 
 
-def figures(folder: Path) -> dict[str, Figure]:
-    """Metric of malignancy -> value and interval."""
-    found = json.loads(next(folder.rglob("report.json")).read_text())["entries"]
-    of = [e for e in found if not e["class_name"] and not e["subgroup"]]
-    return {e["metric"]: (e["value"], e["low"], e["high"]) for e in of}
-
-
 def main(
     out: Annotated[Path, tyro.conf.arg(name="out")],
     pad: Annotated[Path, tyro.conf.arg(name="pad-ufes-20")],
@@ -127,7 +119,7 @@ def main(
     run_all(jobs, wanted)
     columns = ["macro AUROC", "accuracy", "balanced accuracy", "positive F1"]
     print("\nmalignant or benign\n")
-    print(table([INITIAL, *ROWS], columns, folds, lambda row, k: figures(tuned[row, k])))
+    print(table([INITIAL, *ROWS], columns, folds, lambda row, k: overall(tuned[row, k])))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"\nprocessor time of this call: {(used.ru_utime + used.ru_stime) / 3600:.2f} hours")
 

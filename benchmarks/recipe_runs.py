@@ -1,5 +1,6 @@
 """Many runs of one recipe with other settings, a few at a time, and their figures as a Markdown table."""
 
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,13 @@ def run_all(jobs: int, wanted: Sequence[tuple[Path, str, Sequence[str]]]) -> Non
     """``run`` each, ``jobs`` at a time."""
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda one: run(*one), wanted))
+
+
+def overall(folder: Path) -> dict[str, Figure]:
+    """Metric -> value and interval over everybody, of a report that has one protocol about one label."""
+    found = json.loads(next(folder.rglob("report.json")).read_text())["entries"]
+    of_all = [e for e in found if not e["class_name"] and not e["subgroup"]]
+    return {e["metric"]: (e["value"], e["low"], e["high"]) for e in of_all}
 
 
 def table(

@@ -10,7 +10,6 @@ of the training case whose consultation shares most n-grams. Cells: mean over se
 95 % interval (patients resampled), after it the lowest and highest seed.
 """
 
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 import yaml
-from recipe_runs import Figure, run_all, table
+from recipe_runs import Figure, overall, run_all, table
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from dermis.cases.manifest import Manifest
@@ -126,9 +125,9 @@ def main(out: Annotated[Path, tyro.conf.arg(name="out")], /, seeds: int = 3, job
     run_all(jobs, wanted)
     columns = ["accuracy", "accuracy@3", "macro F1", "macro AUROC"]
     print("\n12 diagnoses, fine-tuned\n")
-    print(table([*ROWS, INITIAL], columns, seeds, lambda name, seed: diagnosed(tuned[name, seed])))
+    print(table([*ROWS, INITIAL], columns, seeds, lambda name, seed: overall(tuned[name, seed])))
     print("\n12 diagnoses, logistic regression on frozen features\n")
-    print(table([*ROWS, INITIAL], columns, seeds, lambda name, seed: diagnosed(probed[name, seed])))
+    print(table([*ROWS, INITIAL], columns, seeds, lambda name, seed: overall(probed[name, seed])))
 
     manifest = Manifest.read(cases)
     test = manifest.split("test")
@@ -174,12 +173,6 @@ def measured(texts: list[str], test: Manifest) -> dict[str, Figure]:
 
     found = intervals(statistics, test.groups(), n_boot=300, seed=0)
     return {name: (i.value, i.low, i.high) for name, i in found.items()}
-
-
-def diagnosed(folder: Path) -> dict[str, Figure]:
-    """Metric of the diagnosis -> value and interval."""
-    found = json.loads(next(folder.rglob("report.json")).read_text())["entries"]
-    return {e["metric"]: (e["value"], e["low"], e["high"]) for e in found if not e["class_name"] and not e["subgroup"]}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from dermis.batch.sources import TextSource
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN, labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything
@@ -116,7 +115,7 @@ def with_tables(experiment: Experiment, manifest: Manifest) -> Experiment:
     return replace(experiment, method=replace(experiment.method, tables=learnt))
 
 
-def with_tokenizer(experiment: Experiment, texts: TextSource | None, rows: int, folder: Path) -> Experiment:
+def with_tokenizer(experiment: Experiment, said: set[str] | None, folder: Path) -> Experiment:
     """The recipe with the tokenizer of a trained text tower, learnt from what the training cases say, in ``folder``.
 
     Every rank learns the same one and writes its own copy over the others', so that none waits.
@@ -124,10 +123,10 @@ def with_tokenizer(experiment: Experiment, texts: TextSource | None, rows: int, 
     given = getattr(experiment.model, "text", None)
     if getattr(given, "name", None) != TRAINED or given.tokenizer is not None:
         return experiment
-    if texts is None:
+    if said is None:
         raise ValueError("a trained text tower needs texts to learn its tokenizer from, and this method reads none.")
     learnt = train_tokenizer(
-        sorted(texts_said(texts, rows)),
+        sorted(said),
         **{name: value for name in ("vocabulary", "characters") if (value := getattr(given, name)) is not None},
     )
     path, scratch = folder / "tokenizer.json", folder / f".writing-tokenizer-{rank()}.json"
@@ -153,13 +152,13 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         experiment = with_tables(with_targets(experiment, manifest), manifest)
         whole = getattr(methods()[experiment.method.name], "whole", ())
         cases, texts, notes = training_cases(manifest, experiment.data, seed, texts_read(experiment), whole)
-        experiment = with_tokenizer(experiment, texts, len(cases), folder)
+        said = None if texts is None else texts_said(texts, len(cases))
+        experiment = with_tokenizer(experiment, said, folder)
         method = build_method(experiment)
         manifest.require(method.model.picture_towers, f"method {experiment.method.name!r} with these towers")
         cases, more = with_pictures(cases, list(method.model.picture_towers))
         notes += [*more, *said_of_patients(experiment.data, cases), *getattr(method, "notes", [])]
         start(experiment, folder, command)
-        said = None if texts is None else texts_said(texts, len(cases))
 
         def evaluation(name: str, config: EvaluationConfig = experiment.evaluation) -> Report:
             cache = experiment.data.cache

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dermis.batch.slices import slices
 from dermis.batch.texts import ragged
 from dermis.towers import Features
 from dermis.towers.two_tower import TwoTower
@@ -55,6 +58,31 @@ def tiny_batch(captions: list[str]) -> dict[str, Tensor]:
         "image_BVCHW": torch.randn(len(captions), 1, 3, 4, 4, generator=generator, dtype=torch.float64),
         **ragged(texts, lambda strings: [[ord(letter) for letter in string] for string in strings]),
     }
+
+
+def outcome(page: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The loss, and the gradient of each weight that has one."""
+    loss = page(batch)["loss"]
+    loss.backward()
+    return {"loss": loss.detach(), **{name: p.grad for name, p in page.named_parameters() if p.grad is not None}}
+
+
+def _rank(number, folder, build, make_batch, each):
+    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+    own = list(slices(make_batch(), 2))[number]
+    torch.save([outcome(build(**settings), own) for settings in each], f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+def assert_two_ranks_are_one(folder, build, make_batch, each=({},)) -> None:
+    """Half of the batch on each of two ranks: their mean loss and gradients are those of the whole, for ``each``
+    settings. ``build`` and ``make_batch`` are functions of a test module, which the ranks import."""
+    mp.spawn(_rank, args=(str(folder), build, make_batch, each), nprocs=2)
+    ranks = [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
+    for n, settings in enumerate(each):
+        for key, expected in outcome(build(**settings), make_batch()).items():
+            mean = sum(rank[n][key] for rank in ranks) / 2
+            torch.testing.assert_close(mean, expected, rtol=1e-10, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
 
 
 @pytest.fixture

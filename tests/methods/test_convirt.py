@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from dermis.batch.slices import slices
 from dermis.methods import methods
 from dermis.methods.convirt import ConVIRT, ConVIRTConfig
 from dermis.towers.two_tower import TwoTower
-from tests.methods.conftest import CAPTIONS, Letters, Pixels, tiny_batch
+from tests.methods.conftest import CAPTIONS, Letters, Pixels, assert_two_ranks_are_one, tiny_batch
 
 DISTINCT = ["a mole", "melanoma on the back", "a scar", "basal cell carcinoma"]
 
@@ -84,21 +82,9 @@ def test_it_registers_itself_and_refuses_what_makes_no_sense():
         ConVIRTConfig(weight=1.5)
 
 
-def outcome(page, batch):
-    loss = page(batch)["loss"]
-    loss.backward()
-    return {"loss": loss.detach(), **{name: p.grad for name, p in page.named_parameters() if p.grad is not None}}
+def make_batch():
+    return tiny_batch(CAPTIONS)
 
 
-def _worker(number, folder):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
-    torch.save(outcome(build(), list(slices(tiny_batch(CAPTIONS), 2))[number]), f"{folder}/{number}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path, batch):
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2)]
-    for key, expected in outcome(build(), batch).items():
-        mean = sum(rank[key] for rank in ranks) / 2
-        torch.testing.assert_close(mean, expected, rtol=1e-10, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
+def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path):
+    assert_two_ranks_are_one(tmp_path, build, make_batch)

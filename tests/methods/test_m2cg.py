@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from dermis.batch.slices import slices
@@ -18,6 +16,7 @@ from dermis.towers.text import small_text_tower
 from dermis.towers.trained_text import trained_text_tower
 from dermis.towers.trained_tokenizer import train_tokenizer
 from dermis.towers.two_tower import TwoTower
+from tests.methods.conftest import assert_two_ranks_are_one
 
 DIALOGUES = [
     "doctor: what is it?\npatient: a mole on my back",
@@ -245,26 +244,8 @@ def test_what_it_cannot_work_with_is_refused(batch):
     assert methods()["m2cg"] is M2CG
 
 
-def outcome(page, batch):
-    loss = page(batch)["loss"]
-    loss.backward()
-    return {"loss": loss.detach(), **{name: p.grad for name, p in page.named_parameters() if p.grad is not None}}
-
-
-def _worker(number, folder):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
-    own = list(slices(make_batch(), 2))[number]
-    torch.save([outcome(build(**settings), own) for settings in SETTINGS], f"{folder}/{number}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path, batch):
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2)]
-    for n, settings in enumerate(SETTINGS):
-        for key, expected in outcome(build(**settings), batch).items():
-            mean = sum(rank[n][key] for rank in ranks) / 2
-            torch.testing.assert_close(mean, expected, rtol=1e-10, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
+def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path):
+    assert_two_ranks_are_one(tmp_path, build, make_batch, SETTINGS)
 
 
 def test_towers_and_generator_start_from_one_bert(tmp_path):

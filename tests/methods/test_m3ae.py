@@ -23,7 +23,7 @@ from dermis.towers.two_tower import TwoTower
 from dermis.towers.visible_patches import masked_of, visible_tokens
 from dermis.training.accumulate import backward
 from dermis.training.loop import train
-from dermis.training_data import batches_of, cases_of, texts_read, training_cases
+from dermis.training_data import batches_of, cases_of, texts_read, texts_said, training_cases
 
 CAPTIONS = [
     "a mole", "melanoma on the back", "a mole", "basal cell carcinoma of the nose",
@@ -371,7 +371,7 @@ def run(cases, folder, die_at=None):
     experiment = read_experiment(find_recipe("m3ae"), given, smoke=True)
     experiment = replace(experiment, training=replace(experiment.training, checkpoint_steps=1))
     chosen, texts, _ = training_cases(cases_of(experiment.data, 0), experiment.data, 0, texts_read(experiment))
-    experiment = with_tokenizer(experiment, texts, len(chosen), folder)
+    experiment = with_tokenizer(experiment, texts_said(texts, len(chosen)), folder)
     page = build_method(experiment)
     assert page.config.dropout > 0
 

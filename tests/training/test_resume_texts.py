@@ -11,7 +11,7 @@ from dermis.methods import methods
 from dermis.recipes import find_recipe
 from dermis.run import build_method, with_tokenizer
 from dermis.training.loop import train
-from dermis.training_data import batches_of, cases_of, texts_read, training_cases
+from dermis.training_data import batches_of, cases_of, texts_read, texts_said, training_cases
 
 SETTINGS = [
     ["--method.ontology", "default", "--training.accumulate", "2"],
@@ -39,7 +39,7 @@ def run(cases, folder, arguments, die_at=None):
     manifest = cases_of(experiment.data, 0)
     whole = getattr(methods()[experiment.method.name], "whole", ())
     chosen, texts, _ = training_cases(manifest, experiment.data, 0, texts_read(experiment), whole)
-    experiment = with_tokenizer(experiment, texts, len(chosen), folder)
+    experiment = with_tokenizer(experiment, texts_said(texts, len(chosen)), folder)
     method = build_method(experiment)
     batches = batches_of(experiment, method, chosen, texts, experiment.training)
     after_step = getattr(method, "after_step", lambda step: None)

@@ -55,6 +55,6 @@ def test_what_cannot_be_is_a_sentence(run, tmp_path, capsys):
     assert "vocabulary has an effect for a tokenizer that is yet to be made only" in capsys.readouterr().err
     experiment = read_experiment(find_recipe("m2cg"), cases[:2], smoke=True)
     with pytest.raises(ValueError, match="this method reads none"):
-        with_tokenizer(experiment, None, 0, tmp_path)
+        with_tokenizer(experiment, None, tmp_path)
     small = replace(experiment, model=replace(experiment.model, text=replace(experiment.model.text, name="small")))
-    assert with_tokenizer(small, None, 0, tmp_path) is small
+    assert with_tokenizer(small, None, tmp_path) is small

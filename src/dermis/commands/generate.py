@@ -59,7 +59,7 @@ def generate(
     from dermis.evaluation.generation import measure_texts
     from dermis.evaluation.setting import scored_cases
     from dermis.model import load
-    from dermis.model.generate import generate_texts
+    from dermis.model.generate import generate_texts, generator_of
 
     given = {"beams": beams, "length_penalty": length_penalty, "top_p": top_p, "temperature": temperature}
     search = {name: value for name, value in given.items() if value is not None}
@@ -72,13 +72,11 @@ def generate(
     cases = Manifest.read(manifest, root)
     cases = scored_cases(cases, split) if "split" in cases or split != "all" else cases
     speaker = load(model, "cuda" if torch.cuda.is_available() else "cpu")
-    room = getattr(getattr(speaker, "generator", None), "generator", None)
+    writer = generator_of(speaker)
     search |= {"strategy": strategy, "min_tokens": min_tokens, "seed": seed}
-    if max_tokens is not None or room is not None:
-        search["max_tokens"] = room.max_tokens if max_tokens is None else max_tokens
-    seeing = dialogues and bool(getattr(getattr(speaker, "generator", None), "text_visible", False))
+    search["max_tokens"] = writer.generator.max_tokens if max_tokens is None else max_tokens
     with counting("writing texts") as progress:
-        said = generate_texts(speaker, cases, dialogues=seeing, progress=progress, **search)
+        said = generate_texts(speaker, cases, dialogues=dialogues and writer.text_visible, progress=progress, **search)
     table = pd.DataFrame({"case_id": cases.table["case_id"], "text": said})
     if "complaint" in cases:
         table["complaint"] = cases.table["complaint"]

@@ -13,8 +13,6 @@ from dermis.decision.stored import read
 from dermis.model import load
 from dermis.model.cache import tower_key
 from dermis.model.use import Picture, encode_pictures
-from dermis.towers.branches import Branches
-from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import FOLDER
 
 
@@ -93,9 +91,7 @@ def decide(source: Path | str | Decider, picture: Picture | None = None, **pictu
 
 def picture_towers(model: nn.Module) -> Mapping[str, nn.Module]:
     """Picture column -> image tower, in the order of ``embed_cases``' features."""
-    if isinstance(model, Branches):
-        return dict(model.picture_towers.items())
-    return {"image": model.image if isinstance(model, TwoTower) else model}
+    return dict(getattr(model, "picture_towers", {"image": model}).items())
 
 
 def key_of(model: nn.Module) -> str:

@@ -4,8 +4,6 @@ What is read back is what was written, bit for bit. Nothing in it is executable.
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ import dermis
 from dermis.decision.decision import Decision
 from dermis.decision.rules import Rules
 from dermis.evaluation.linear_probe import Probe
+from dermis.model.whole_folder import written_whole
 from dermis.recipe import build, to_mapping
 
 FORMAT = 1
@@ -27,10 +26,7 @@ def write(decision: Decision, model_folder: Path, report: str | None = None) -> 
     """Put the decision, and what was measured of it (JSON), into the folder, in the place of an older one; all or
     nothing. Returns the folder ``decision``."""
     folder = model_folder / FOLDER
-    scratch = model_folder / f".writing-{FOLDER}-{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
+    with written_whole(folder) as scratch:
         numbers = {
             "weight": decision.probe.weight,
             "bias": decision.probe.bias,
@@ -53,10 +49,6 @@ def write(decision: Decision, model_folder: Path, report: str | None = None) -> 
         (scratch / WORDS).write_text(json.dumps(words, indent=1, ensure_ascii=False), encoding="utf-8")
         if report is not None:
             (scratch / REPORT).write_text(report, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

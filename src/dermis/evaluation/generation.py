@@ -19,7 +19,7 @@ from dermis.evaluation.report import Entry, Section, entries
 from dermis.evaluation.setting import Cases, Setting
 from dermis.evaluation.text_concepts import concept_statistics, unsupported_concepts
 from dermis.evaluation.text_metrics import text_statistics
-from dermis.language.concept_terms import concept_terms, plain, terms_of
+from dermis.language.concept_terms import concept_terms
 from dermis.language.lexicon import default_lexicon
 
 UNSUPPORTED = "unsupported concepts"
@@ -83,13 +83,11 @@ def own_concept_scores(setting: Setting, cases: Cases) -> pd.DataFrame:
     from dermis.model.use import encode_texts  # torch
 
     assert cases.projected is not None
-    lexicon, known = default_lexicon(), {plain(name) for name in concept_terms()}
-    found: dict[str, str] = {}
-    for name in concept_terms():
+    lexicon, found = default_lexicon(), dict[str, list[str]]()
+    for name, terms in concept_terms().items():
         concept = lexicon.find(name)
-        if concept is not None and plain(name) in known:
-            found.setdefault(concept, name)
-    terms = terms_of(found.values())
-    vectors = concept_vectors(lambda texts: encode_texts(setting.model, texts), terms, setting.config.concept_templates)
+        if concept is not None:
+            found.setdefault(concept, terms)
+    vectors = concept_vectors(lambda texts: encode_texts(setting.model, texts), found, setting.config.concept_templates)
     scale = float(np.exp(setting.model.logit_scale.item()))
     return pd.DataFrame(concept_scores(cases.projected, *vectors, scale), columns=pd.Index(found))

@@ -49,7 +49,7 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
         chooser = "valid" if config.protocol == "clean" else split
         train, choose, scored = (_rows(manifest, name) for name in ("train", chooser, split))
         assert_no_leak(manifest)
-        return [_round("", manifest, train, choose, scored)]
+        return [_round("", manifest.copies().to_numpy(), train, choose, scored)]
     if split != "all":
         raise ValueError(f"with folds every case is scored: set split to all, not {split!r}.")
     if "fold" in manifest:
@@ -64,16 +64,15 @@ def rounds_of(manifest: Manifest, config: FineTuneConfig, split: str, stratify: 
     if len(names) != config.folds:
         raise ValueError(f"the manifest's column `fold` has {len(names)} folds, not {config.folds}: set folds to that.")
     place_N = fold_N.astype(str).map(names.index).to_numpy()
-    rounds = []
+    rounds, copy_N = [], manifest.copies().to_numpy()
     for i, name in enumerate(names):
         scored_N, choose_N = place_N == i, place_N == (i + 1) % len(names)
         parts = (np.flatnonzero(rows) for rows in (~scored_N & ~choose_N, choose_N, scored_N))
-        rounds.append(_round(name, manifest, *parts))
+        rounds.append(_round(name, copy_N, *parts))
     return rounds
 
 
-def _round(name: str, manifest: Manifest, train: np.ndarray, choose: np.ndarray, scored: np.ndarray) -> Round:
-    copy_N = manifest.copies().to_numpy()
+def _round(name: str, copy_N: np.ndarray, train: np.ndarray, choose: np.ndarray, scored: np.ndarray) -> Round:
     for what, rows in (("choose the epoch", choose), ("are scored", scored)):
         if copy_N[rows].all():
             raise ValueError(f"all {len(rows)} cases that {what} are augmented copies: originals are needed.")

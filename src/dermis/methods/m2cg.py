@@ -49,8 +49,8 @@ from dermis.towers.ragged import padded
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import read_weights
 
-DEPTHS = {"param_matched": (6, 6, 12), "paper_literal": (12, 12, 12)}
-"""layers of text tower, fusion encoder and generator"""
+DEPTHS = {"param_matched": (6, 12), "paper_literal": (12, 12)}
+"""layers of fusion encoder and generator"""
 
 
 @dataclass(kw_only=True)
@@ -143,7 +143,7 @@ class M2CG(nn.Module):
 
     def _generator(self) -> FusedGenerator:
         config, text = self.config, cast(Any, self.model.text)
-        _, fusion, decoder = DEPTHS[config.layers]
+        fusion, decoder = DEPTHS[config.layers]
         tokenizer = text.tokenizer
         built = FusedGenerator(
             cast(Any, self.model.image).dim,

@@ -30,10 +30,15 @@ def tower_key(tower: nn.Module) -> str:
     name = hashlib.blake2b(digest_size=16)
     facts = (FORMAT, timm.__version__, repr(tower), repr(tower.transform), getattr(tower, "pool", None))
     name.update(repr(facts).encode())
-    for key, tensor in sorted(tower.state_dict().items()):
+    update_with_weights(name, tower)
+    return name.hexdigest()
+
+
+def update_with_weights(name: hashlib.blake2b, module: nn.Module) -> None:
+    """Take names, types, shapes and bits of all tensors of ``module`` into the hash."""
+    for key, tensor in sorted(module.state_dict().items()):
         name.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
         name.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return name.hexdigest()
 
 
 def picture_key(root: Path, path: str | None) -> bytes:

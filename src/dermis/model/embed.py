@@ -6,7 +6,6 @@ are made from it, so one cache serves training and evaluation, before and after.
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dermis.cases.manifest import Manifest
+from dermis.model.ahead import ahead
 from dermis.model.cache import VectorCache, picture_key, tower_key
 from dermis.model.look import evaluating, evaluation_view
 from dermis.pictures import PictureError
@@ -68,19 +68,17 @@ def embed_pictures(
     quarantine = quarantine or (lambda row, reason: log.warning("row %d, %s: %s", row, paths[row], reason))
     done, groups = int(ok_N.sum()), list(rows_of.values())
     try:
-        for some, seen in views_ahead(manifest.root, paths, groups, batch_size, workers, tower.transform):
-            good = [(rows, view) for rows, view in zip(some, seen, strict=True) if not isinstance(view, str)]
+        for batch in views_ahead(manifest.root, paths, groups, batch_size, workers, tower.transform):
+            good = [(rows, view) for rows, view in batch if not isinstance(view, str)]
             if good:
                 pooled_BD = _pooled(tower, torch.from_numpy(np.stack([view for _, view in good])))
                 for (rows, _), vector_D in zip(good, pooled_BD, strict=True):
                     vector_ND[rows], ok_N[rows] = vector_D, True
                 if store:
                     store.add([names[rows[0]] for rows, _ in good], pooled_BD)
-            for row, reason in (
-                (row, r) for rows, r in zip(some, seen, strict=True) if isinstance(r, str) for row in rows
-            ):
+            for row, reason in ((row, r) for rows, r in batch if isinstance(r, str) for row in rows):
                 quarantine(row, reason)
-            done += sum(map(len, some))
+            done += sum(len(rows) for rows, _ in batch)
             if progress:
                 progress(done, len(paths))
     finally:
@@ -108,8 +106,8 @@ def embed_cases(model: nn.Module, manifest: Manifest, **settings: Any) -> tuple[
 
 def views_ahead(
     root: Path, paths: list[str], groups: list[list[int]], batch_size: int, workers: int, transform: Transform
-) -> Iterator[tuple[list[list[int]], list[np.ndarray | str]]]:
-    """Batches of row groups, and for each group its picture's view or what is wrong; the next batch loads meanwhile."""
+) -> Iterator[list[tuple[list[int], np.ndarray | str]]]:
+    """Batches of row groups, each with its picture's view or what is wrong; the next batch loads meanwhile."""
 
     def view(rows: list[int]) -> np.ndarray | str:
         try:
@@ -118,12 +116,7 @@ def views_ahead(
         except PictureError as error:
             return str(error)
 
-    batches = [groups[start : start + batch_size] for start in range(0, len(groups), batch_size)]
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        ahead = [pool.submit(view, rows) for rows in batches[0]] if batches else []
-        for i, batch in enumerate(batches):
-            now, ahead = ahead, [pool.submit(view, rows) for rows in batches[i + 1]] if i + 1 < len(batches) else []
-            yield batch, [future.result() for future in now]
+    return ahead(groups, view, batch_size, workers)
 
 
 @torch.inference_mode()

@@ -7,8 +7,6 @@ transformers its settings too.
 
 import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch import nn
 import dermis
 from dermis.model import open_clip_layout
 from dermis.model.card import Card, render
+from dermis.model.whole_folder import written_whole
 from dermis.recipe import build, to_mapping, write_yaml
 from dermis.towers.branches import Branches
 from dermis.towers.build import (
@@ -63,10 +62,7 @@ def save(
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
         raise ValueError(f"{folder} holds something that is not a dermis model; choose another folder.")
-    scratch = folder.with_name(f".writing-{folder.name}-{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
+    with written_whole(folder) as scratch:
         _write(scratch, model)
         if recipe is not None:
             write_yaml(recipe, scratch / "recipe.yaml")
@@ -74,10 +70,6 @@ def save(
             (scratch / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
         text = render(model, card or Card(), folder.name, recipe, report)
         (scratch / "README.md").write_text(text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

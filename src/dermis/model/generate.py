@@ -10,9 +10,18 @@ import torch
 from dermis.cases.manifest import Manifest
 from dermis.model.embed import views_ahead
 from dermis.model.look import evaluating
+from dermis.towers.fused_generator import FusedGenerator
 from dermis.towers.two_tower import TwoTower
 
 log = logging.getLogger(__name__)
+
+
+def generator_of(model: Any) -> FusedGenerator:
+    """What a model says texts with; raises ValueError for a model that says none."""
+    found = getattr(model, "generator", None)
+    if found is None:
+        raise ValueError("this model says no texts: it was not taught by a method with a generator (m2cg).")
+    return found
 
 
 def generate_texts(
@@ -30,16 +39,15 @@ def generate_texts(
     ``search``: settings of ``dermis.towers.generation.generate``. A case without a dialogue is told from its picture.
     Raises ValueError as ``TwoTower.generate``.
     """
-    if getattr(model, "generator", None) is None:
-        raise ValueError("this model says no texts: it was not taught by a method with a generator (m2cg).")
+    generator_of(model)  # before a picture is opened
     device, said = model.logit_scale.device, list[str | None]([None] * len(manifest))
     told = manifest.table["dialogue"].tolist() if dialogues and "dialogue" in manifest else None
     paths = [path if isinstance(path, str) else None for path in manifest.table["image"]]
     rows, done = [[row] for row in range(len(manifest))], 0
     with evaluating(model):
-        for some, seen in views_ahead(manifest.root, paths, rows, batch_size, workers, model.image.transform):
-            good = [(row, view) for (row,), view in zip(some, seen, strict=True) if not isinstance(view, str)]
-            for (row,), view in zip(some, seen, strict=True):
+        for batch in views_ahead(manifest.root, paths, rows, batch_size, workers, model.image.transform):
+            good = [(row, view) for (row,), view in batch if not isinstance(view, str)]
+            for (row,), view in batch:
                 if isinstance(view, str):
                     log.warning("row %d, %s: %s", row, paths[row], view)
             if good:
@@ -47,7 +55,7 @@ def generate_texts(
                 heard = None if told is None else [t if isinstance(t := told[row], str) else None for row, _ in good]
                 for (row, _), text in zip(good, model.generate(view_BCHW, heard, **search), strict=True):
                     said[row] = text
-            done += len(some)
+            done += len(batch)
             if progress:
                 progress(done, len(rows))
     return said

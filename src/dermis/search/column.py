@@ -1,13 +1,13 @@
 """The pictures of one column: which have a vector, and the others opened, seen by the model and remembered."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dermis.model.ahead import ahead
 from dermis.model.look import evaluation_view
 from dermis.pictures import PictureError
 from dermis.pictures.store import read_bytes
@@ -43,7 +43,7 @@ def look_at(
             unseen.append(path)
     done, new, transform = sum(times[path] for path in found), 0, encoder.tower(name).transform
     try:
-        with closing(_ahead(root, unseen, batch_size, workers, transform, parts)) as batches:
+        with closing(ahead(unseen, _looker(root, transform, parts), batch_size, workers)) as batches:
             for batch in batches:
                 views = {p.content: p.view for _, p in batch if isinstance(p, _Opened) and p.view is not None}
                 fresh = {content: view for content, view in views.items() if content not in parts}
@@ -73,10 +73,8 @@ class _Opened:
     """None: its content has a vector"""
 
 
-def _ahead(
-    root: Path, paths: list[str], batch_size: int, workers: int, transform: Transform, parts: Parts
-) -> Iterator[list[tuple[str, _Opened | str]]]:
-    """Batches of paths with what was read of them, or what is wrong; the next batch loads meanwhile."""
+def _looker(root: Path, transform: Transform, parts: Parts) -> Callable[[str], "_Opened | str"]:
+    """Path -> what was read of it, or what is wrong."""
 
     def look(path: str) -> _Opened | str:
         identity = identity_of(root, path)
@@ -87,12 +85,4 @@ def _ahead(
         except PictureError as error:
             return str(error)
 
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        waiting: list[tuple[str, Future]] = []
-        try:
-            for start in range(0, len(paths) + batch_size, batch_size):
-                now, waiting = waiting, [(path, pool.submit(look, path)) for path in paths[start : start + batch_size]]
-                if now:
-                    yield [(path, future.result()) for path, future in now]
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return look

@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from dermis.cases.manifest import Manifest
+from dermis.model.whole_folder import aside_of
 from dermis.search.column import look_at
 from dermis.search.encoder import Encoder
 from dermis.search.folder import UNFINISHED, Embeddings, read_facts
@@ -93,7 +94,7 @@ def write_embeddings(
 
 def _opened(folder: Path, encoder: Encoder) -> Embeddings | None:
     """What the folder holds of this encoder; raises ValueError for anything else."""
-    aside = folder.with_name(f".before-{folder.name}")
+    aside = aside_of(folder)
     if aside.is_dir() and not folder.exists():
         aside.rename(folder)  # a run died between two renames
     shutil.rmtree(aside, ignore_errors=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dermis.model.cache import tower_key
+from dermis.model.cache import tower_key, update_with_weights
 from dermis.model.embed import STAGES
 from dermis.model.look import evaluating
 from dermis.model.use import Picture, encode_texts, view_of
@@ -59,9 +59,7 @@ class Encoder:
         name = hashlib.blake2b(repr((self.stage, towers)).encode(), digest_size=16)
         if self.stage == "projected":
             name.update(repr(self.model).encode())
-            for key, tensor in sorted(self.model.state_dict().items()):
-                name.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
-                name.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            update_with_weights(name, self.model)
         return name.hexdigest()
 
     @property

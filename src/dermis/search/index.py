@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from dermis.evaluation.prompt_classification import unit_length
 from dermis.search.exact import checked, rank
 from dermis.search.folder import INDEX, Embeddings
 
@@ -103,8 +104,7 @@ def _faiss() -> ModuleType:
 
 
 def _unit(x_ND: np.ndarray) -> np.ndarray:
-    length_N = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    return np.ascontiguousarray(x_ND / np.maximum(length_N, 1e-12), np.float32)
+    return np.ascontiguousarray(unit_length(x_ND), np.float32)
 
 
 def _read(path: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 import dermis
 from dermis.cases.manifest import Manifest
+from dermis.model.whole_folder import written_whole
 from dermis.search.encoder import Encoder
 from dermis.search.folder import CASES, FACTS, FORMAT, INDEX, LENGTHS, PICTURES, VECTORS, Embeddings, read_facts
 from dermis.search.parts import ROWS, Parts, content_of
@@ -32,10 +33,7 @@ def publish(
     ``known``: of each picture column the vectors of its pictures, by the contents in ``pictures_NC`` (N, C, 2, 16). An
     index of the same pictures in the same order is kept.
     """
-    scratch = folder.with_name(f".writing-{folder.name}-{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
+    with written_whole(folder) as scratch:
         dims = [encoder.dim(name) for name in encoder.columns]
         out_ND = np.lib.format.open_memmap(scratch / VECTORS, "w+", np.float32, (len(cases), sum(dims)))
         for c, parts in enumerate(known):
@@ -56,13 +54,6 @@ def publish(
         facts_before = read_facts(folder)
         if facts_before and facts_before["pictures"] == made and (folder / INDEX).is_dir():
             shutil.move(folder / INDEX, scratch / INDEX)
-        aside = folder.with_name(f".before-{folder.name}")
-        if folder.exists():
-            folder.rename(aside)
-        scratch.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _portable(source: str, folder: Path) -> str:
