@@ -146,8 +146,8 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
     with joined() as device:
         stages, seed = stages_of(experiment), seed_of(experiment)
         manifest = cases_of(experiment.data, seed)
-        narrated = ("caption",) if experiment.data.narrate else ()
-        columns = [c for c in methods()[experiment.method.name].needs if c not in narrated]
+        told = ("caption",) if experiment.data.narrate or experiment.data.texts else ()
+        columns = [c for c in methods()[experiment.method.name].needs if c not in told]
         manifest.require(columns, f"method {experiment.method.name!r}")
         experiment = with_tables(with_targets(experiment, manifest), manifest)
         whole = getattr(methods()[experiment.method.name], "whole", ())
