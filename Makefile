@@ -4,12 +4,12 @@ BIN := .venv/bin
 # two processes with one thread each are faster and steadier for small tests than one with two
 TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow browser lint format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermis needs Python 3.11 or newer: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[hf,track,llm,ontology,corpus,text,lora,search,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[hf,track,llm,ontology,corpus,text,lora,search,serve,export,dev]'
 	@touch $@
 
 demo: .venv/installed
@@ -17,6 +17,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(TEST_THREADS) $(BIN)/python -m pytest -n 2
+
+# Debian's Chromium, in which the page's tests run; without it they skip and say so
+browser:
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m 'slow and not gpu and not net'

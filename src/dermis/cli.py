@@ -24,10 +24,13 @@ COMMANDS = {
     "calibrate": "teach a model calibrated probabilities, sets with a promise, and when to say not sure",
     "embed": "write the embeddings of a manifest's pictures into a folder; what exists is skipped",
     "search": "show the cases nearest to a picture, a text or both",
+    "explain": "show where a model looked: patches near a text, or attention rolled out",
+    "publish": "make a model ready for others: cleaned, with a complete card, ONNX graphs, in a folder or on the hub",
+    "serve": "put a model behind an HTTP API and a page, with limits, in batches; nothing sent is kept",
     "generate": "write a text about each picture with a model that learnt to (m2cg)",
     "extrapolate": "give image-only cases the metadata of the reference case that looks most alike",
     "list": "name readers, methods, recipes, augmentations, templates, class lists, tables, published models",
-    "doctor": "say what is installed, what the machine can do and what is missing",
+    "doctor": "say what is installed, what is missing and for what, and whether the loader or the model is slow",
 }
 
 HELP = """dermis: dermatology representations from images, captions, consultations and tables

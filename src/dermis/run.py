@@ -7,7 +7,7 @@ A method of several stages has log.jsonl, checkpoints/ and quarantine.jsonl in a
 
 import json
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from dermis.batch.sources import TextSource
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN, labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything
@@ -137,6 +138,45 @@ def with_tokenizer(experiment: Experiment, said: set[str] | None, folder: Path) 
     return replace(experiment, model=replace(experiment.model, text=tower))
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment before its first step."""
+
+    experiment: Experiment
+    """with what was learnt from the cases: targets, tables, tokenizer"""
+    method: Any
+    manifest: Manifest
+    """all cases"""
+    cases: Manifest
+    """those to train on"""
+    texts: TextSource | None
+    said: set[str] | None
+    """what the texts say"""
+    notes: list[str]
+
+
+def prepared(experiment: Experiment, folder: Path, most_texts: int | None = None) -> Prepared:
+    """Cases, texts and the method with its weights. ``folder``: for a learnt tokenizer; ``most_texts``: cases that it
+    is learnt from (none: all).
+
+    Raises ValueError for cases that the method cannot be trained on.
+    """
+    page, seed = methods()[experiment.method.name], seed_of(experiment)
+    manifest = cases_of(experiment.data, seed)
+    told = ("caption",) if experiment.data.narrate or experiment.data.texts else ()
+    manifest.require([c for c in page.needs if c not in told], f"method {experiment.method.name!r}")
+    experiment = with_tables(with_targets(experiment, manifest), manifest)
+    whole = getattr(page, "whole", ())
+    cases, texts, notes = training_cases(manifest, experiment.data, seed, texts_read(experiment), whole)
+    rows = len(cases) if most_texts is None else min(len(cases), most_texts)
+    said = None if texts is None else texts_said(texts, rows)
+    experiment = with_tokenizer(experiment, said, folder)
+    method: Any = build_method(experiment)
+    manifest.require(method.model.picture_towers, f"method {experiment.method.name!r} with these towers")
+    cases, more = with_pictures(cases, list(method.model.picture_towers))
+    return Prepared(experiment, method, manifest, cases, texts, said, [*notes, *more])
+
+
 def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report | None:
     """Train, save and evaluate what a recipe says, beside the same model untrained; resumes what ``folder`` holds.
 
@@ -144,20 +184,10 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
     rank 0 and None on the others.
     """
     with joined() as device:
-        stages, seed = stages_of(experiment), seed_of(experiment)
-        manifest = cases_of(experiment.data, seed)
-        told = ("caption",) if experiment.data.narrate or experiment.data.texts else ()
-        columns = [c for c in methods()[experiment.method.name].needs if c not in told]
-        manifest.require(columns, f"method {experiment.method.name!r}")
-        experiment = with_tables(with_targets(experiment, manifest), manifest)
-        whole = getattr(methods()[experiment.method.name], "whole", ())
-        cases, texts, notes = training_cases(manifest, experiment.data, seed, texts_read(experiment), whole)
-        said = None if texts is None else texts_said(texts, len(cases))
-        experiment = with_tokenizer(experiment, said, folder)
-        method = build_method(experiment)
-        manifest.require(method.model.picture_towers, f"method {experiment.method.name!r} with these towers")
-        cases, more = with_pictures(cases, list(method.model.picture_towers))
-        notes += [*more, *said_of_patients(experiment.data, cases), *getattr(method, "notes", [])]
+        stages = stages_of(experiment)
+        ready = prepared(experiment, folder)
+        experiment, method, manifest = ready.experiment, ready.method, ready.manifest
+        notes = [*ready.notes, *said_of_patients(experiment.data, ready.cases), *getattr(method, "notes", [])]
         start(experiment, folder, command)
 
         def evaluation(name: str, config: EvaluationConfig = experiment.evaluation) -> Report:
@@ -168,7 +198,7 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
                     manifest,
                     config,
                     name=name,
-                    training_texts=said,
+                    training_texts=ready.said,
                     embed=lambda m: embed_cases(method.model.eval(), m, cache=cache, progress=progress),
                     cache=cache,
                     command=command,
@@ -201,7 +231,9 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
             if stage:
                 seed_everything(loop.seed)
                 method.start_stage(stage)  # type: ignore[operator]
-            batches = batches_of(experiment, method, cases, texts, loop)  # first: what cannot work stops here
+            batches = batches_of(
+                experiment, method, ready.cases, ready.texts, loop
+            )  # first: what cannot work stops here
             if is_main() and report is None and experiment.untrained:
                 report = evaluation(UNTRAINED)
             train(method, batches, loop, folder / stage, device, watch)

@@ -234,8 +234,10 @@ def test_an_image_tower_alone_can_be_probed_on_its_trunk(manifest, embed):
     tower = torch.nn.Linear(1, 1)
     found = evaluate(tower, manifest, config("linear_probe", probe_features="trunk"), embed=embed)
     assert found.value("linear probe", "accuracy").value > 0.5
+    unsaid = evaluate(tower, manifest, config("linear_probe"), embed=embed)
+    assert unsaid.value("linear probe", "accuracy") == found.value("linear probe", "accuracy")
     with pytest.raises(ValueError, match="set probe_features to trunk"):
-        evaluate(tower, manifest, config("knn"), embed=embed)
+        evaluate(tower, manifest, config("knn", probe_features="projected"), embed=embed)
 
 
 def test_examples_are_confident_mistakes_and_right_answers(model, manifest, embed):

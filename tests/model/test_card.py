@@ -28,7 +28,7 @@ def test_a_full_card_shows_metrics_with_intervals(tiny):
     assert "hidden" not in text
     assert "force_image_size=96" in text
     assert "```bibtex\n@article{x}\n```" in text
-    assert "license: CC-BY-NC-4.0" in text
+    assert "license: cc-by-nc-4.0" in text
 
 
 def test_notes_of_the_report_are_on_the_card_and_nothing_without_them(tiny):

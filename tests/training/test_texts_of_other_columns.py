@@ -11,7 +11,14 @@ def test_consultations_stand_for_captions(tmp_path):
     make_cases(tmp_path / "cases", cases=24, size=48, seed=5)
     cases = Manifest.read(tmp_path / "cases" / "cases.parquet")
     Manifest.build(cases.table.drop(columns="caption"), cases.root).write(tmp_path / "bare.parquet")
-    flags = ["--data.manifest", tmp_path / "bare.parquet", "--data.cache", tmp_path / "cache", "--out", tmp_path / "run"]
+    flags = [
+        "--data.manifest",
+        tmp_path / "bare.parquet",
+        "--data.cache",
+        tmp_path / "cache",
+        "--out",
+        tmp_path / "run",
+    ]
     with pytest.raises(SystemExit) as done:
         main(["train", "convirt", "--smoke", *map(str, flags)])
     assert done.value.code == 0

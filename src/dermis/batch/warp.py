@@ -116,11 +116,15 @@ def centre(picture_HWC: np.ndarray, size: int, kept: float, interpolation: str) 
 
     Pillow's own anti-aliased resize, because numbers are compared: bit for bit torchvision's Resize + CenterCrop.
     """
-    height, width = picture_HWC.shape[:2]
+    tall, wide, top, left = central_square(*picture_HWC.shape[:2], size, kept)
+    resized = Image.fromarray(picture_HWC).resize((wide, tall), _PILLOW[interpolation])
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+def central_square(height: int, width: int, size: int, kept: float) -> tuple[int, int, int, int]:
+    """Height and width that ``centre`` resizes a picture to, and the top and left of the square that it cuts there."""
     shorter = int(size / kept)
     tall, wide = (
         (shorter, int(shorter * width / height)) if height <= width else (int(shorter * height / width), shorter)
     )
-    top, left = round((tall - size) / 2), round((wide - size) / 2)
-    resized = Image.fromarray(picture_HWC).resize((wide, tall), _PILLOW[interpolation])
-    return np.asarray(resized.crop((left, top, left + size, top + size)))
+    return tall, wide, round((tall - size) / 2), round((wide - size) / 2)

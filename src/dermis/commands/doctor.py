@@ -1,50 +1,96 @@
 """dermis doctor"""
 
-import importlib.metadata as metadata
-import os
-import platform
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "opencv-python-headless", "pandas", "pyarrow")
-EXTRAS = {"hf": "transformers", "lora": "peft", "search": "faiss-cpu", "text": "sacrebleu", "track": "tensorboard"}
+if TYPE_CHECKING:
+    from dermis.experiment import Experiment
 
+SECONDS = 10.0
+USAGE = """usage: dermis doctor [--json]
+       dermis doctor MANIFEST [RECIPE | --method NAME] [--seconds S] [--smoke] [--json] [--SETTING VALUE ...]
 
-def lines() -> list[str]:
-    """What is installed, what this machine can do, and what is missing, one sentence a line."""
-    found = [f"dermis {metadata.version('dermis')}, Python {platform.python_version()}, {platform.platform()}"]
-    for package in PACKAGES:
-        try:
-            found.append(f"  {package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            found.append(f"  {package}: MISSING; reinstall dermis")
-    for extra, package in EXTRAS.items():
-        try:
-            found.append(f"  extra `{extra}`: {package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            found.append(f"  extra `{extra}` is not installed: pip install 'dermis[{extra}]'")
-    return found + _machine()
+Say what is installed, what is missing for which command, and what of this machine training uses.
 
-
-def _machine() -> list[str]:
-    import torch
-
-    from dermis import torchvision_operators
-    from dermis.training.precision import choose
-
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    device = torch.device("cuda" if gpus else "cpu")
-    return [
-        f"  processors {os.cpu_count()}, torch uses {torch.get_num_threads()}; GPUs: {', '.join(gpus) or 'none'}",
-        f"  training would compute in {choose('auto', device)[1]}",
-        "  torchvision's compiled part "
-        + ("cannot load beside this torch; its Python part is used" if torchvision_operators.repaired() else "loads"),
-    ]
+With a MANIFEST also measure whether the loader or the model is the bottleneck, by the loader and the loop that train:
+reading, decoding, the whole loader without and with workers, and training steps on a batch in memory, about S seconds
+each (10). RECIPE is a file or the name of one that came with dermis (`dermis list recipes`); --method NAME takes the
+one that came with dermis for this method; without either, clip_small where there are captions, else simclr. A setting
+of the recipe is changed as in `dermis train`: --training.workers 8. --json prints all of it for a bug report, without
+paths or names of files. The exit status is 1 if something needed is broken.
+"""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`dermis doctor`: say what is installed, what the machine can do and what is missing."""
-    if arguments and arguments[0] not in ("-h", "--help"):
-        raise ValueError(f"doctor takes no arguments, not {arguments[0]!r}.")
-    sys.stdout.write((run.__doc__ or "") + "\n" if arguments else "\n".join(lines()) + "\n")
-    return 0
+    """`dermis doctor`"""
+    if "-h" in arguments or "--help" in arguments:
+        sys.stdout.write(USAGE)
+        return 0
+    rest = list(arguments)
+    as_json = _flag(rest, "--json")
+    experiment, seconds = _experiment(rest) if rest else (None, SECONDS)  # first: what is mistyped stops here
+
+    from dermis.doctor.note import exit_status
+    from dermis.doctor.report import examine, measured_facts, measured_text, text
+
+    facts, found, notes = examine()
+    if not as_json:
+        sys.stdout.write(text(facts, notes) + "\n")
+    if experiment is not None:
+        from dermis.doctor.bottleneck import measure
+
+        measured = measure(experiment, seconds, found, lambda stage: _say(f"measuring: {stage}"))
+        notes += measured.notes
+        facts["bottleneck"] = measured_facts(measured)
+        if not as_json:
+            sys.stdout.write("\n" + "\n".join([measured_text(measured), *(n.sentence for n in measured.notes)]) + "\n")
+    if as_json:
+        facts |= {"notes": [{"level": n.level, "sentence": n.sentence} for n in notes], "status": exit_status(notes)}
+        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return exit_status(notes)
+
+
+def _experiment(rest: list[str]) -> "tuple[Experiment, float]":
+    """What shall be measured and for how long. Raises ValueError for arguments that do not fit together."""
+    from dermis.doctor.choice import chosen
+
+    method, seconds, smoke = _option(rest, "--method"), _option(rest, "--seconds"), _flag(rest, "--smoke")
+    named = next((i for i, argument in enumerate(rest) if argument.startswith("-")), len(rest))
+    if not 1 <= named <= 2:
+        found = " ".join(rest[:named]) or "nothing"
+        raise ValueError(f"MANIFEST and at most one RECIPE come before the settings, not {found}.")
+    try:
+        time = SECONDS if seconds is None else float(seconds)
+    except ValueError:
+        raise ValueError(f"--seconds must be a number, not {seconds!r}.") from None
+    if not time > 0:
+        raise ValueError(f"--seconds must be more than 0, not {seconds}.")
+    recipe = rest[1] if named == 2 else None
+    return chosen(Path(rest[0]), recipe, method, rest[named:], smoke), time
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def _flag(arguments: list[str], name: str) -> bool:
+    there = name in arguments
+    if there:
+        arguments.remove(name)
+    return there
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    """Remove ``name VALUE`` or ``name=VALUE`` from the arguments; returns the value."""
+    for i, argument in enumerate(arguments):
+        given, equals, value = argument.partition("=")
+        if given == name:
+            if not equals and i + 1 == len(arguments):
+                raise ValueError(f"{name} needs a value.")
+            value = value if equals else arguments.pop(i + 1)
+            del arguments[i]
+            return value
+    return None

@@ -58,7 +58,11 @@ class Decider:
                 f"this model looks at {' and '.join(self.towers)}; given: {', '.join(given) or 'no picture'}."
             )
         features = [encode_pictures(tower, [given[name]], normalize=False) for name, tower in self.towers.items()]
-        judged, rules = self.decision.judge(np.concatenate(features, axis=1)), self.decision.rules
+        return self.verdict(np.concatenate(features, axis=1)[0])
+
+    def verdict(self, feature_D: np.ndarray) -> Verdict:
+        """What is decided of a case with these features, those of its pictures side by side."""
+        judged, rules = self.decision.judge(feature_D[None]), self.decision.rules
         order = np.argsort(-judged.probability[0], kind="stable")
         classes = self.decision.classes
         possible = tuple(classes[c] for c in order if judged.possible[0, c])

@@ -98,6 +98,8 @@ class Checklist:
 
     criteria: dict[str, float]
     """criterion -> probability of its suspicious class"""
+    counted: tuple[str, ...]
+    """the criteria whose suspicious class is the likeliest: those that make the score"""
     score: int
     """points of the classes that are the likeliest"""
     expected: float
@@ -128,6 +130,7 @@ def read_checklist(
     points = int(hard_score(said_17, rule)[0])
     return Checklist(
         criteria=dict(zip(POINTS, sure_17[0].tolist(), strict=True)),
+        counted=tuple(name for name, said in zip(POINTS, said_17[0], strict=True) if said),
         score=points,
         expected=float(expected_score(distribution_1S)[0]),
         deviation=float(score_deviation(distribution_1S)[0]),

@@ -150,8 +150,9 @@ class EvaluationConfig:
     inputs: list[str] = field(default_factory=lambda: ["image"])
     """what kNN and probes see, each in turn: image; table (the metadata alone); both; extrapolated (the picture beside
     the metadata of the nearest training picture); shuffled (beside those of another case: a control)"""
-    probe_features: str = "projected"
-    """what kNN and probes see: "projected" (the space shared with texts) or "trunk" (the tower's pooled vector)"""
+    probe_features: str | None = None
+    """what kNN and probes see: "projected" (the space shared with texts) or "trunk" (the tower's pooled vector); none:
+    projected where there are texts"""
     neighbours: int = 20
     """voting training pictures of `knn`"""
     shots: list[int] = field(default_factory=lambda: [1, 4, 16])
@@ -183,7 +184,7 @@ class EvaluationConfig:
         for name in self.protocols:
             if name not in PROTOCOLS:
                 raise unknown("protocol", name, PROTOCOLS)
-        if self.probe_features not in ("projected", "trunk"):
+        if self.probe_features not in (None, "projected", "trunk"):
             raise unknown("stage of features", self.probe_features, ("projected", "trunk"))
         if not self.protocols:
             raise ValueError(f"no protocol is given; there are {', '.join(PROTOCOLS)}.")

@@ -61,7 +61,7 @@ class Inputs:
     def blocks(self, kind: str, split: str) -> list[np.ndarray]:
         """Features (N, F) of the split's cases: of the picture, of the table, or of both, picture first."""
         cases, config = self.setting.cases(split), self.setting.config
-        image = [] if kind == "table" else [cases.features(config.probe_features)]
+        image = [] if kind == "table" else [cases.features(self.setting.probe_features)]
         if kind == "image":
             return image
         table_NF = self._table(split, copied=kind == "extrapolated")
@@ -79,7 +79,7 @@ class Inputs:
 
     def about(self, kind: str) -> str:
         """What is seen, in words."""
-        picture = f"{self.setting.config.probe_features} features"
+        picture = f"{self.setting.probe_features} features"
         if kind == "image":
             return picture
         assert self.tables is not None
@@ -100,7 +100,7 @@ class Inputs:
         wanted = ["train", config.split, "valid"] if chooses else ["train", config.split]
         names = list(dict.fromkeys(wanted))
         parts = [setting.cases(name) for name in names]
-        vectors = [part.features(config.probe_features) for part in parts]
+        vectors = [part.features(setting.probe_features) for part in parts]
         train = parts[0].manifest
         every = replace(train, table=pd.concat([part.manifest.table for part in parts], ignore_index=True))
         pictures = tuple(tuple(every.table[c]) if c in every else () for c in ("image", "dermoscopy"))

@@ -102,6 +102,11 @@ class Setting:
             self._splits[split] = Cases(readable, trunk_ND, project(self.model, trunk_ND), labels)
         return self._splits[split]
 
+    @property
+    def probe_features(self) -> str:
+        """What kNN and probes see: as the settings say, else the space shared with texts if the model has one."""
+        return self.config.probe_features or ("projected" if hasattr(self.model, "project_image") else "trunk")
+
     def held_out(self) -> Cases | None:
         """The cases of `valid`, by which probes may choose; none if there are none, or if they are scored."""
         there = "split" in self.manifest and bool((self.manifest.table["split"] == "valid").any())

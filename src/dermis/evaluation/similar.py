@@ -37,7 +37,7 @@ def similar(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list
     if not can_be_found.any():
         raise ValueError("no case of the split has a class that a training case has, so nothing can be found.")
     lost, query = int((~can_be_found).sum()), query.select(np.flatnonzero(can_be_found))
-    pictures = (cases.features(config.probe_features) for cases in (query, train))
+    pictures = (cases.features(setting.probe_features) for cases in (query, train))
     right_NK = nearest_right(*pictures, query.label, train.label, max(ks))
     all_right_N = np.bincount(train.label, minlength=len(classes))[query.label]
     groups = query.manifest.groups()
@@ -53,7 +53,7 @@ def similar(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list
         rows = query.label == classes.index(name) if name else np.ones(len(groups), bool)
         size = {"n": int(rows.sum()), "patients": groups[rows].nunique(), "class_name": name}
         found += entries({metric: number}, protocol=PROTOCOL, **size, **shared)
-    about = f"Among {len(train.label)} training pictures by cosine of {config.probe_features} features."
+    about = f"Among {len(train.label)} training pictures by cosine of {setting.probe_features} features."
     if lost:
         about += f" {lost} cases of classes without training pictures are no queries."
     return found, [Section(shared["model"], PROTOCOL, about)]

@@ -1,6 +1,6 @@
 """One case, a few lines: encode pictures and texts, say which of some names fits a picture, or a case's labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,25 @@ def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: 
     The probabilities compare the given names with each other only. Raises ValueError for no names, or a template
     without {}.
     """
+    text_CE = encode_texts(model, prompts(names, template))
+    return name_probabilities(model, encode_pictures(model, [picture])[0], text_CE, names)
+
+
+def prompts(names: Sequence[str], template: str = TEMPLATE) -> list[str]:
+    """The template filled with each name; raises ValueError for no names, or a template without {}."""
     if not names:
         raise ValueError("give at least one name, such as ['melanoma', 'nevus'].")
     if template.count("{}") != 1:
         raise ValueError(f"template {template!r} must hold {{}} exactly once, in the place of the name.")
-    text_CE = encode_texts(model, [template.replace("{}", name) for name in names])
-    cosine_C = (encode_pictures(model, [picture]) @ text_CE.T)[0]
-    odds_C = torch.softmax(torch.from_numpy(cosine_C).double() * model.logit_scale.exp().item(), dim=0).tolist()
-    return dict(sorted(zip(names, odds_C, strict=True), key=lambda pair: -pair[1]))
+    return [template.replace("{}", name) for name in names]
+
+
+def name_probabilities(
+    model: TwoTower, image_E: np.ndarray, text_CE: np.ndarray, names: Sequence[str]
+) -> dict[str, float]:
+    """``classify`` from embeddings of unit length."""
+    scaled_C = torch.from_numpy(text_CE @ image_E).double() * model.logit_scale.exp().item()
+    return _likeliest_first(zip(names, torch.softmax(scaled_C, dim=0).tolist(), strict=True))
 
 
 def generate(model: TwoTower, picture: Picture, dialogue: str | None = None, **search: Any) -> str:
@@ -110,6 +121,17 @@ def predict_labels(model: Branches, **pictures: Picture) -> dict[str, dict[str, 
     device = next(model.parameters()).device
     with evaluating(model), torch.inference_mode():
         views = {name: view_of(picture, model.picture_towers[name])[None] for name, picture in pictures.items()}
-        said = model.predict(model.encode_case({name: view.to(device) for name, view in views.items()}))
-    by_class = {k: dict(zip(model.predicting.classes[k], p.squeeze(0).tolist(), strict=True)) for k, p in said.items()}
-    return {k: dict(sorted(p.items(), key=lambda pair: -pair[1])) for k, p in by_class.items()}
+        feature_1D = model.encode_case({name: view.to(device) for name, view in views.items()})
+    return label_probabilities(model, feature_1D)
+
+
+def label_probabilities(model: Branches, feature_1D: Tensor) -> dict[str, dict[str, float]]:
+    """``predict_labels`` from the features of the case's pictures (1, D)."""
+    with evaluating(model), torch.inference_mode():
+        said = model.predict(feature_1D)
+    classes = model.predicting.classes
+    return {k: _likeliest_first(zip(classes[k], p.squeeze(0).tolist(), strict=True)) for k, p in said.items()}
+
+
+def _likeliest_first(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    return dict(sorted(pairs, key=lambda pair: -pair[1]))

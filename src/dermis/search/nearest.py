@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,6 @@ from torch import nn
 
 from dermis.model import load
 from dermis.model.use import Picture
-from dermis.pictures import PictureError
 from dermis.pictures.store import read_bytes
 from dermis.registry import unknown
 from dermis.search.encoder import Encoder
@@ -56,32 +55,54 @@ def nearest_cases(
     looks = picture is not None or case is not None
     if not looks and text is None:
         raise ValueError("nothing to search for: give a picture, a text, or both.")
-    if text_weight is not None and not (looks and text is not None):
+    found = embeddings if isinstance(embeddings, Embeddings) else Embeddings.open(embeddings)
+    encoder = model if isinstance(model, Encoder) else None
+    if encoder is None and not (picture is None and text is None):
+        encoder = encoder_of(found, model)
+    own_N, picture_D, text_D = None, None, None
+    if case is not None:
+        own_N, row = _of_case(found, case)
+        picture_D = found.vectors[row]
+    elif picture is not None and encoder is not None:
+        picture_D, own_N = encoder.of_pictures(picture), showing(found, _bytes_of(found, picture))
+    if text is not None and encoder is not None:
+        text_D = encoder.of_text(text)
+    settings: dict[str, Any] = {"leave_out": leave_out, "index_above": index_above, "probes": probes}
+    return _table(
+        found, *found_rows(found, picture_D, text_D, own_N, where=where, k=k, text_weight=text_weight, **settings)
+    )
+
+
+def found_rows(
+    found: Embeddings,
+    picture_D: np.ndarray | None,
+    text_D: np.ndarray | None,
+    own_N: np.ndarray | None = None,
+    *,
+    where: Iterable[str] = (),
+    k: int = 10,
+    text_weight: float | None = None,
+    leave_out: Literal["nothing", "case", "patient"] = "case",
+    index_above: int | None = None,
+    probes: int = PROBES,
+) -> tuple[np.ndarray, np.ndarray]:
+    """``nearest_cases`` from the vectors of the query: rows and cosines (K,), the nearest first.
+
+    ``own_N``: which of the cases are the query itself.
+    """
+    if text_weight is not None and (picture_D is None or text_D is None):
         raise ValueError("text_weight has no effect without both a picture and a text.")
     if text_weight is not None and not 0 <= text_weight <= 1:
         raise ValueError(f"text_weight must lie in 0 to 1; it is {text_weight}.")
     if k < 1:
         raise ValueError(f"k must be at least 1; it is {k}.")
-    found = embeddings if isinstance(embeddings, Embeddings) else Embeddings.open(embeddings)
-    encoder = model if isinstance(model, Encoder) else None
-    if encoder is None and not (picture is None and text is None):
-        encoder = encoder_of(found, model)
-    allowed_N = chosen(found.cases, where)
-    own_N, parts = np.zeros(len(found), bool), []
-    if case is not None:
-        own_N, row = _of_case(found, case)
-        parts.append(found.vectors[row])
-    elif picture is not None and encoder is not None:
-        parts.append(encoder.of_pictures(picture))
-        own_N = _of_bytes(found, picture)
-    if text is not None and encoder is not None:
-        parts.append(encoder.of_text(text))
+    allowed_N, parts = chosen(found.cases, where), [part_D for part_D in (picture_D, text_D) if part_D is not None]
     weights = [1.0] if len(parts) == 1 else [1 - (w := 0.5 if text_weight is None else text_weight), w]
     query_D = sum(w * _unit(part_D) for w, part_D in zip(weights, parts, strict=True))
-    if leave_out == "patient" and own_N.any():
+    if own_N is not None and leave_out == "patient" and own_N.any():
         groups = found.cases.groups()
         own_N = groups.isin(groups[own_N]).to_numpy(dtype=bool)
-    if leave_out != "nothing":
+    if own_N is not None and leave_out != "nothing":
         allowed_N &= ~own_N
     rows = np.flatnonzero(allowed_N)
     if not len(rows):
@@ -91,7 +112,8 @@ def nearest_cases(
         hit_1K = nearest_by_index(index_of(found), query_D[None], found.vectors, k, rows=some, probes=probes)
     else:
         hit_1K = nearest(query_D[None], found.vectors, k, length_N=found.lengths, rows=some)
-    return _table(found, hit_1K[0][0], hit_1K[1][0])
+    row_K, cosine_K = hit_1K[0][0], hit_1K[1][0]
+    return row_K[row_K >= 0], cosine_K[row_K >= 0]
 
 
 def encoder_of(embeddings: Embeddings, model: nn.Module | str | Path | None = None) -> Encoder:
@@ -126,21 +148,25 @@ def _of_case(found: Embeddings, case: str) -> tuple[np.ndarray, int]:
     return same_N, int(rows[0])
 
 
-def _of_bytes(found: Embeddings, picture: Picture | Mapping[str, Picture]) -> np.ndarray:
-    """Which cases show the very files of the query; none for pictures that are no files."""
-    columns = found.facts["columns"]
-    given = picture if isinstance(picture, Mapping) else {columns[0]: picture}
-    same_N = np.ones(len(found), bool)
-    for c, column in enumerate(columns):
-        if not isinstance(given[column], str | Path):
-            return np.zeros(len(found), bool)
-        path = Path(given[column]).expanduser()  # type: ignore[arg-type]
-        try:
-            content = np.frombuffer(content_of(read_bytes(path.parent, path.name)), np.uint8)
-        except PictureError:
-            return np.zeros(len(found), bool)
+def showing(found: Embeddings, data: Mapping[str, bytes]) -> np.ndarray:
+    """Which cases show exactly these encoded pictures (N,); ``data`` has one for each column, or none at all."""
+    same_N = np.full(len(found), bool(data))
+    for c, column in enumerate(found.facts["columns"] if data else ()):
+        content = np.frombuffer(content_of(data[column]), np.uint8)
         same_N &= (found.pictures[:, c, 1] == content).all(axis=1)
     return same_N
+
+
+def _bytes_of(found: Embeddings, picture: Picture | Mapping[str, Picture]) -> dict[str, bytes]:
+    """The files of the query by their columns; none if one of its pictures is no file."""
+    given = picture if isinstance(picture, Mapping) else {found.facts["columns"][0]: picture}
+    data = {}
+    for column, one in given.items():
+        if not isinstance(one, str | Path):
+            return {}
+        path = Path(one).expanduser()
+        data[column] = read_bytes(path.parent, path.name)
+    return data
 
 
 def _unit(x_D: np.ndarray) -> np.ndarray:
@@ -149,7 +175,6 @@ def _unit(x_D: np.ndarray) -> np.ndarray:
 
 
 def _table(found: Embeddings, row_K: np.ndarray, cosine_K: np.ndarray) -> pd.DataFrame:
-    cosine_K, row_K = cosine_K[row_K >= 0], row_K[row_K >= 0]
     table = found.cases.table.iloc[row_K].reset_index(drop=True)
     columns = {"rank": np.arange(1, len(row_K) + 1), "case_id": table["case_id"], "cosine": cosine_K}
     columns |= {name: table[name] for name in SHOWN if name in found.cases}
