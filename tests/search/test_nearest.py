@@ -117,6 +117,13 @@ def test_models_without_texts(manifest, tmp_path):
         nearest_cases(made, picture=query["image"], model=model)
 
 
+def test_a_model_of_pictures_alone_that_was_trained_here(manifest, tmp_path):
+    model = build_branches(BranchesConfig(image=ImageTowerConfig(name="test_vit", size=32), paired=False), 3)
+    made = write_embeddings(tmp_path / "e", model, manifest, source="model").embeddings
+    hits = nearest_cases(made, picture=manifest.root / "3.png", model=model, leave_out="nothing")
+    assert hits["case_id"][0] == "c3"
+
+
 @pytest.mark.parametrize(
     "query, sentence",
     [

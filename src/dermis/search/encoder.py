@@ -37,7 +37,7 @@ class Encoder:
         if stage == "projected" and not isinstance(model, TwoTower):
             raise ValueError("stage projected needs a model of pictures and texts; this one has stage trunk only.")
         if isinstance(model, Branches):
-            if column is not None:
+            if column is not None and (column,) != model.pictures:
                 raise ValueError(f"this model looks at {' and '.join(model.pictures)}; leave the column out.")
             return cls(model, "trunk", model.pictures)
         return cls(model, stage or ("projected" if isinstance(model, TwoTower) else "trunk"), (column or "image",))
