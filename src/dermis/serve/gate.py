@@ -1,8 +1,9 @@
 """What every request passes before a route sees it: token, room, size and time; and what every answer is given.
 
 Bodies are read here, whole and bounded, before anything is decoded: so a route never waits for a slow sender, nothing
-is spooled to a disk, and ``waiting`` x ``max_bytes`` bounds the memory of all uploads. A request beyond ``waiting`` is
-told at once to come back (429); its body is read off and thrown away, or its sender would see a broken connection.
+is spooled to a disk, and three times ``waiting`` x ``max_bytes`` bounds the memory of uploads (parts, body, form). A
+request beyond ``waiting`` is told at once to come back (429); its body is read off and thrown away, or its sender would
+see a broken connection.
 """
 
 import asyncio
