@@ -180,6 +180,7 @@ def test_its_vectors_are_the_librarys(two, both, two_tower, pair, case):
         ("generate", {}, 404, "cannot", "says no texts"),
         ("classify", {"names": ["a", ""]}, 422, "field", "names.1"),
         ("classify", {"names": ["a"], "template": "no place"}, 400, "request", "must hold {} exactly once"),
+        ("classify", {"names": ["a", "b", "a"]}, 400, "request", "'a' is there 2 times"),
         ("search", {"k": 0}, 422, "field", "k"),
         ("search", {"where": ["diagnosis~x"]}, 400, "request", "unknown operator"),
         ("search", {"where": ["patient.ages=3"]}, 400, "request", "patient.age"),

@@ -98,7 +98,21 @@ def test_one_more_than_there_is_room_for_comes_back_later():
     assert b'dermis_requests_total{route="other",status="429"} 1.0' in gate.metrics.text()
 
 
-@pytest.mark.parametrize("said", [(), [(b"content-length", b"130")]])
+FORM = (b"content-type", b"multipart/form-data; boundary=b")
+
+
+def test_a_request_without_pictures_is_short():
+    async def scene():
+        room = Room()
+        room.go.set()
+        gate = gated(room, max_bytes=1_000_000)
+        body = b"&" * 200_001
+        return await ask(gate, body), await ask(gate, body, headers=[FORM]), await ask(gate, body[1:])
+
+    assert [status for status, _, _ in asyncio.run(scene())] == [413, 200, 200]
+
+
+@pytest.mark.parametrize("said", [(), [(b"content-length", b"130")], [(b"content-length", b"1" * 5000)]])
 def test_too_many_bytes_are_refused_said_or_not(said):
     async def scene():
         room = Room()

@@ -123,3 +123,16 @@ def test_padding_fills_behind_each_text():
     rows, mask = padded(torch.tensor([5, 6, 7]), torch.tensor([0, 2, 3]), length=4, fill=9)
     assert rows.tolist() == [[5, 6, 9, 9], [7, 9, 9, 9]]
     assert mask.tolist() == [[True, True, False, False], [True, False, False, False]]
+
+
+def test_the_tokenizer_does_not_grow_for_ever(monkeypatch):
+    from dermis.towers import text
+
+    monkeypatch.setattr(text, "WORDS", 40)
+    tokenizer, pairs = text.BytePairTokenizer(), text._byte_pairs()
+    before = tokenizer(["a red scale"])
+    for i in range(30):
+        tokenizer([f"patient{i:05d} itches"])
+    assert len(pairs.cache) < 60
+    assert tokenizer(["a red scale"]) == before
+    assert pairs.encode("<start_of_text>") == [pairs.sot_token_id]

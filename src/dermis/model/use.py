@@ -81,9 +81,12 @@ def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: 
 
 
 def prompts(names: Sequence[str], template: str = TEMPLATE) -> list[str]:
-    """The template filled with each name; raises ValueError for no names, or a template without {}."""
+    """The template filled with each name; raises ValueError for no names, one that is there twice, or a template
+    without {}."""
     if not names:
         raise ValueError("give at least one name, such as ['melanoma', 'nevus'].")
+    if twice := [name for name in dict.fromkeys(names) if list(names).count(name) > 1]:
+        raise ValueError(f"each name is given once; {twice[0]!r} is there {list(names).count(twice[0])} times.")
     if template.count("{}") != 1:
         raise ValueError(f"template {template!r} must hold {{}} exactly once, in the place of the name.")
     return [template.replace("{}", name) for name in names]

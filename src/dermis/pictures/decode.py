@@ -31,6 +31,7 @@ except ImportError:
 
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 8  # pixels; less is a tracking pixel or a broken export, and no lesion
+MAX_RATIO = 100  # of a picture's sides; a strip grows to gigabytes where its shorter side becomes a model's input
 MAX_STRAY = 16  # bytes between markers that cameras leave; where the decoder lost its place, hundreds remain
 MAX_SCANS = 200  # a progressive JPEG of a few kilobytes with thousands of scans keeps a decoder busy for minutes
 
@@ -77,6 +78,11 @@ def _checked_header(data: bytes, max_pixels: int, min_side: int) -> Header:
     if min(height, width) < min_side:
         raise PictureError(
             f"its {header.format} header says {width} × {height} pixels; a side has at least {min_side}."
+        )
+    if max(height, width) > MAX_RATIO * min(height, width):
+        raise PictureError(
+            f"its {header.format} header says {width:,} × {height:,} pixels; a side has at most {MAX_RATIO} times the "
+            "other's."
         )
     if height * width > max_pixels:
         raise PictureError(
@@ -130,6 +136,9 @@ def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
 def _decode_pillow(data: bytes, header: Header, divisor: int) -> np.ndarray:
     try:
         with _PILLOW[header.format](BytesIO(data)) as image:
+            if image.size != (header.width, header.height):  # the limit was for another picture
+                width, height = image.size
+                raise PictureError(f"its {header.format} data have {width:,} × {height:,} pixels, its header others.")
             if divisor > 1:
                 # Pillow takes the fraction that both sides allow, so they are rounded down here.
                 image.draft("RGB", (max(header.width // divisor, 1), max(header.height // divisor, 1)))

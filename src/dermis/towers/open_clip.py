@@ -25,7 +25,7 @@ from dermis.towers import Features, Transform
 from dermis.towers.image import ImageTower
 from dermis.towers.layouts import read_layout
 from dermis.towers.published import build
-from dermis.towers.text import BytePairTokenizer, PaddedTextTower, TextTower
+from dermis.towers.text import BytePairTokenizer, PaddedTextTower, TextTower, forget_words
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import fetch_folder
 
@@ -70,6 +70,8 @@ class OpenClipTokenizer:
     def __call__(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
+        if isinstance(self.tokenizer, open_clip.SimpleTokenizer):
+            forget_words(self.tokenizer)
         ids_SL = self.tokenizer(texts)
         # one id stays even of an empty text, so that every text has a place
         real_S = (ids_SL != self.pad_id).flip(1).int().argmax(1)

@@ -17,10 +17,18 @@ from torch import Tensor, nn
 from dermis.towers import Features
 from dermis.towers.ragged import pack, padded, places
 
+WORDS = 50_000
+
 
 @cache
 def _byte_pairs() -> SimpleTokenizer:
     return SimpleTokenizer()
+
+
+def forget_words(pairs: SimpleTokenizer) -> None:
+    """It remembers how it cut each word, and would grow for ever in a service: past 50,000 words it begins anew."""
+    if len(pairs.cache) > WORDS:
+        pairs.cache = {token: token for token in (pairs.decoder[i] for i in pairs.all_special_ids)}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class BytePairTokenizer:
 
     def __call__(self, texts: list[str]) -> list[list[int]]:
         pairs = _byte_pairs()
+        forget_words(pairs)
         kept = self.context_length - 2
         return [[pairs.sot_token_id, *pairs.encode(text)[:kept], pairs.eot_token_id] for text in texts]
 
