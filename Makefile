@@ -4,7 +4,7 @@ BIN := .venv/bin
 # two processes with one thread each are faster and steadier for small tests than one with two
 TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-slow browser lint format bench clean
+.PHONY: demo test test-slow browser test-browser lint format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermis needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -18,12 +18,16 @@ demo: .venv/installed
 test: .venv/installed
 	$(TEST_THREADS) $(BIN)/python -m pytest -n 2
 
-# Debian's Chromium, in which the page's tests run; without it they skip and say so
+# Debian's Chromium, in which the page's tests run
 browser:
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver
 
+# pictures of the page: DERMIS_SCREENSHOTS=folder make test-browser
+test-browser: .venv/installed
+	$(TEST_THREADS) $(BIN)/python -m pytest -m browser tests/serve
+
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m 'slow and not gpu and not net'
+	$(BIN)/python -m pytest -m 'slow and not gpu and not net and not browser'
 
 lint: .venv/installed
 	$(BIN)/ruff check .
