@@ -1,6 +1,6 @@
 """Whatever is sent, an answer comes that the API's description has, or a refusal in its shape; never a failure of ours.
 
-What is drawn is the same in every run (````derandomize``). Ten thousand uploads to one service, and what they do to its
+What is drawn is the same in every run (``derandomize``). Ten thousand uploads to one service, and what they do to its
 memory: ``benchmarks/serve_fuzz.py``.
 """
 
