@@ -50,8 +50,8 @@ def serve(
         seconds: for a request's upload (408), and again for its answer (504)
     """
     try:
-        import multipart  # noqa: F401 (python-multipart)
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
         from fastapi import FastAPI  # noqa: F401
     except ImportError as error:
