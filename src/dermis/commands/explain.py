@@ -37,6 +37,7 @@ def explain(
     from dermis.explain import explain, kinds_of
     from dermis.explain.draw import figure
     from dermis.model import load
+    from dermis.model.look import picture_towers
     from dermis.model.whole_folder import written_whole
     from dermis.pictures.decode import decode
     from dermis.pictures.store import read_bytes
@@ -44,7 +45,7 @@ def explain(
     if out.exists() and not (out.is_dir() and ((out / FACTS).is_file() or not any(out.iterdir()))):
         raise ValueError(f"{out} holds something that is not maps; choose another folder.")
     looker = load(model, "cuda" if torch.cuda.is_available() else "cpu")
-    cases = _cases(picture, tuple(getattr(looker, "picture_towers", {"image": looker})))
+    cases = _cases(picture, tuple(picture_towers(looker)))
     facts = []
     with written_whole(out) as folder:
         for case in cases:

@@ -1,7 +1,6 @@
 """A model that decides: pictures of one case in, what it may be out, or that nobody should rely on it."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from dermis.decision.decision import Decision
 from dermis.decision.stored import read
 from dermis.model import load
 from dermis.model.cache import tower_key
+from dermis.model.look import picture_towers
 from dermis.model.use import Picture, encode_pictures
 from dermis.towers.weights import FOLDER
 
@@ -91,11 +91,6 @@ def decide(source: Path | str | Decider, picture: Picture | None = None, **pictu
     """
     decider = source if isinstance(source, Decider) else Decider.load(source)
     return decider(picture, **pictures)
-
-
-def picture_towers(model: nn.Module) -> Mapping[str, nn.Module]:
-    """Picture column -> image tower, in the order of ``embed_cases``' features."""
-    return dict(getattr(model, "picture_towers", {"image": model}).items())
 
 
 def key_of(model: nn.Module) -> str:

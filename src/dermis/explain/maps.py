@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 from dermis.explain.box import Box, seen_box
 from dermis.explain.rollout import attention_layers, kind_of, rollout
 from dermis.explain.similarity import has_projected_patches, similarity
-from dermis.model.look import evaluating
+from dermis.model.look import evaluating, picture_towers
 from dermis.model.use import Picture, view_of
 from dermis.registry import unknown
 
@@ -36,7 +35,7 @@ class Map:
 
 def kinds_of(model: nn.Module) -> tuple[str, ...]:
     """The kinds of map that ``explain`` makes with this model; empty if none. Nothing runs."""
-    rolls = all(attention_layers(tower) for tower in _towers(model).values())
+    rolls = all(attention_layers(tower) for tower in picture_towers(model).values())
     able = {"similarity": has_projected_patches(model), "rollout": rolls}
     return tuple(kind for kind in KINDS if able[kind])
 
@@ -57,7 +56,7 @@ def explain(
         raise ValueError(f"texts is a list of texts; put {texts!r} in one.")
     kind = kind or ("similarity" if texts else "rollout")
     _check(model, texts, kind)
-    towers = _towers(model)
+    towers = picture_towers(model)
     given = pictures if isinstance(pictures, Mapping) else {next(iter(towers)): pictures}
     if set(given) != set(towers):
         raise ValueError(f"this model looks at {' and '.join(towers)}; given: {', '.join(given) or 'no picture'}.")
@@ -72,17 +71,12 @@ def explain(
     return found
 
 
-def _towers(model: nn.Module) -> dict[str, Any]:
-    """Picture column -> tower; an image tower alone looks at ``image``."""
-    return dict(getattr(model, "picture_towers", {"image": model}).items())
-
-
 def _check(model: nn.Module, texts: Sequence[str], kind: str) -> None:
     if kind not in KINDS:
         raise unknown("kind of map", kind, KINDS)
     able = kinds_of(model)
     if kind not in able:
-        towers = " and ".join(dict.fromkeys(map(kind_of, _towers(model).values())))
+        towers = " and ".join(dict.fromkeys(map(kind_of, picture_towers(model).values())))
         why = {
             "similarity": "compares projected patches with texts: it needs a model of pictures and texts whose image "
             "tower has patches as wide as its pooled vector",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,6 +43,11 @@ def evaluation_view(picture: bytes | np.ndarray, transform: Transform) -> np.nda
     if isinstance(picture, bytes):
         return views(picture, centre, nothing_random, normalise)[0]
     return augment(picture, centre, nothing_random, normalise)
+
+
+def picture_towers(model: nn.Module) -> dict[str, Any]:
+    """Picture column -> the tower that looks at it; an image tower alone looks at ``image``."""
+    return dict(getattr(model, "picture_towers", {"image": model}).items())
 
 
 @lru_cache(maxsize=32)

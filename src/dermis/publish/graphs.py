@@ -44,11 +44,6 @@ class TextGraph(nn.Module):
         return (self.head(self.encoder.ln_final(x_SLD[torch.arange(S), lengths - 1])),)
 
 
-def picture_towers(model: nn.Module) -> dict[str, nn.Module]:
-    """Picture column -> its tower; an image tower alone is the one of ``image``."""
-    return dict(getattr(model, "picture_towers", {"image": model}))
-
-
 def pictures_to_compare(transform: Transform, batches: Sequence[int], seed: int = 0) -> list[dict[str, Tensor]]:
     """For each of ``batches`` as much white noise, then that many synthetic skin pictures as the tower sees them."""
     random, cases = torch.Generator().manual_seed(seed), latent_cases(cases=max(batches), seed=seed)

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dermis.publish.graphs import ImageGraph, TextGraph, picture_towers, pictures_to_compare, texts_to_compare
+from dermis.model.look import picture_towers
+from dermis.publish.graphs import ImageGraph, TextGraph, pictures_to_compare, texts_to_compare
 from dermis.towers.text import TextTower
 from dermis.towers.two_tower import TwoTower
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from dermis.publish.graphs import picture_towers
+from dermis.model.look import picture_towers
 from dermis.towers import Transform
 from dermis.towers.text import BytePairTokenizer, TextTower
 from dermis.towers.two_tower import TwoTower

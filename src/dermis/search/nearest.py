@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -67,10 +67,19 @@ def nearest_cases(
         picture_D, own_N = encoder.of_pictures(picture), showing(found, _bytes_of(found, picture))
     if text is not None and encoder is not None:
         text_D = encoder.of_text(text)
-    settings: dict[str, Any] = {"leave_out": leave_out, "index_above": index_above, "probes": probes}
-    return _table(
-        found, *found_rows(found, picture_D, text_D, own_N, where=where, k=k, text_weight=text_weight, **settings)
+    row_K, cosine_K = found_rows(
+        found,
+        picture_D,
+        text_D,
+        own_N,
+        where=where,
+        k=k,
+        text_weight=text_weight,
+        leave_out=leave_out,
+        index_above=index_above,
+        probes=probes,
     )
+    return _table(found, row_K, cosine_K)
 
 
 def found_rows(

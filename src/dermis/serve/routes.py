@@ -1,8 +1,9 @@
 """The routes of the API: what is sent becomes a case, the model's thread sees it, and an answer is made of that."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, File, Form, Path, Response, UploadFile
 from pydantic import Field
@@ -33,6 +34,7 @@ Absent = SkipJsonSchema[None]
 Name = Annotated[str, Form(min_length=1, max_length=200)]
 Texts = Annotated[list[Name], Form(max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Made = TypeVar("Made")
 Sentence = Annotated[str | Absent, Form(min_length=1, max_length=2000)]
 
 
@@ -52,8 +54,11 @@ def api(service: Service, model: ModelThread, decoders: ThreadPoolExecutor) -> A
     """All of ``/v1``."""
     router = APIRouter(prefix="/v1", responses=RESPONSES)
 
-    async def opened(data: dict[str, bytes]) -> Case:
-        return await asyncio.get_running_loop().run_in_executor(decoders, service.open, data)
+    def decoding(work: Callable[..., Made], *given: Any) -> Awaitable[Made]:
+        return asyncio.get_running_loop().run_in_executor(decoders, work, *given)
+
+    def opened(data: dict[str, bytes]) -> Awaitable[Case]:
+        return decoding(service.open, data)
 
     async def seen(data: dict[str, bytes]) -> Seen:
         return await model(service.see, await opened(data))
@@ -141,7 +146,7 @@ def api(service: Service, model: ModelThread, decoders: ThreadPoolExecutor) -> A
     @router.get("/cases/{row}/{column}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
     async def picture(row: Annotated[int, Path(ge=0)], column: Literal["image", "dermoscopy"]) -> Response:
         """A small picture of a found case, where the service gives them out."""
-        small = await asyncio.get_running_loop().run_in_executor(decoders, service.thumbnail, row, column)
+        small = await decoding(service.thumbnail, row, column)
         return Response(small, media_type="image/jpeg")
 
     @router.post("/explain")
@@ -154,9 +159,9 @@ def api(service: Service, model: ModelThread, decoders: ThreadPoolExecutor) -> A
         """Where the picture resembles each text, or where the model looked."""
         if not service.can["explain"]:
             raise CannotError("this model has neither patches nor attention to show.")
-        case = await opened(pictures)
-        found = await model.alone(lambda: service.explain(case, texts or [], kind))
-        maps = [await asyncio.to_thread(replies.map_of, one, picture, overlays) for one, picture in found]
+        shown = await decoding(service.show, pictures)
+        found = await model.alone(lambda: service.explain(shown, texts or [], kind))
+        maps = [await asyncio.to_thread(replies.map_of, one, shown[one.column], overlays) for one in found]
         return answers.Maps(maps=maps)
 
     @router.post("/generate")

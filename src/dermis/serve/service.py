@@ -4,7 +4,7 @@
 seen. Shapes: D features of a case, E width of the space that pictures and texts share, K cases found.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dermis.cases.seven_point import POINTS
-from dermis.decision.decider import Decider, Verdict, picture_towers
+from dermis.decision.decider import Decider, Verdict
 from dermis.decision.stored import FOLDER as DECISION
 from dermis.decision.stored import read
 from dermis.evaluation.checklist import Checklist, read_checklist
@@ -24,7 +24,7 @@ from dermis.evaluation.prompt_classification import unit_length
 from dermis.explain import Map, explain, kinds_of
 from dermis.language.concept_terms import concept_terms
 from dermis.model import load
-from dermis.model.look import evaluating, evaluation_view
+from dermis.model.look import evaluating, evaluation_view, picture_towers
 from dermis.model.use import encode_texts, generate, label_probabilities, name_probabilities, prompts
 from dermis.pictures import PictureError
 from dermis.pictures.decode import size
@@ -85,7 +85,7 @@ class Service:
         self.settings = settings
         self.folder = fetch_folder(settings.model)
         self.model: Any = load(settings.model, settings.device)
-        self.towers: dict[str, Any] = dict(picture_towers(self.model))
+        self.towers = picture_towers(self.model)
         self.decider = Decider(self.model, read(self.folder)) if (self.folder / DECISION).is_dir() else None
         self.embeddings = None if settings.embeddings is None else Embeddings.open(settings.embeddings)
         self.encoder = None if self.embeddings is None else encoder_of(self.embeddings, self.model)
@@ -136,19 +136,29 @@ class Service:
             raise CannotError(why_not)
 
     def open(self, data: Mapping[str, bytes]) -> Case:
-        """Decode the pictures as the towers want them; raises ValueError for a column too few or too many, and for a
-        picture that cannot be read or has too many pixels."""
+        """Decode the pictures as the towers want them; raises as ``show``."""
+        return Case(data, self._decoded(data, lambda name, one: evaluation_view(one, self.towers[name].transform)))
+
+    def show(self, data: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+        """Each column's upright picture, uint8 (H, W, 3), its longer side at most 1,024 pixels.
+
+        Raises AskedError for a column too few or too many, and PictureError for a picture that cannot be read or has
+        too many pixels.
+        """
+        return self._decoded(data, lambda _, one: shrunk(one, SHOWN))
+
+    def _decoded(self, data: Mapping[str, bytes], decode: Callable[[str, bytes], np.ndarray]) -> dict[str, np.ndarray]:
         if set(data) != set(self.columns):
             given = ", ".join(data) or "no picture"
             raise AskedError(f"this model looks at {' and '.join(self.columns)}; given: {given}.")
-        views = {}
+        pictures = {}
         for name in self.columns:
             try:
                 size(data[name], max_pixels=self.settings.max_pixels)
-                views[name] = evaluation_view(data[name], self.towers[name].transform)
+                pictures[name] = decode(name, data[name])
             except PictureError as error:
                 raise PictureError(f"the picture {name!r} cannot be used: {error}") from error
-        return Case(data, views)
+        return pictures
 
     @torch.inference_mode()
     def see(self, cases: Sequence[Case]) -> list[Seen]:
@@ -209,14 +219,13 @@ class Service:
         assert self.encoder is not None
         by_text = self.encoder.stage == "projected"
         picture_D = None if seen is None else seen.projected if by_text else seen.feature
-        with asked():
-            text_D = None if text is None else self.encoder.of_text(text)
         own_N = None
         if case is not None:
             own_N = showing(self.embeddings, dict(zip(self.encoder.columns, case.data.values(), strict=True)))
+        if picture_D is None and text is None:
+            raise AskedError("nothing to search for: send pictures, a text, or both.")
         with asked():
-            if picture_D is None and text_D is None:
-                raise ValueError("nothing to search for: send pictures, a text, or both.")
+            text_D = None if text is None else self.encoder.of_text(text)
             return found_rows(self.embeddings, picture_D, text_D, own_N, where=where, k=k, text_weight=weight)
 
     def thumbnail(self, row: int, column: str) -> bytes:
@@ -228,11 +237,10 @@ class Service:
             raise CannotError(f"no picture {column} of a case {row}.")
         return jpeg(cases.root, cases.table[column].iloc[row])
 
-    def explain(self, case: Case, texts: Sequence[str], kind: str | None) -> list[tuple[Map, np.ndarray]]:
-        """Maps, each with the upright picture that it is of, uint8 (H, W, 3), its longer side at most 1,024 pixels."""
-        shown = {name: shrunk(one, SHOWN) for name, one in case.data.items()}
+    def explain(self, shown: Mapping[str, np.ndarray], texts: Sequence[str], kind: str | None) -> list[Map]:
+        """Maps of a case from its pictures (``show``)."""
         with asked():
-            return [(found, shown[found.column]) for found in explain(self.model, shown, texts, kind)]
+            return explain(self.model, shown, texts, kind)
 
     def embed_text(self, text: str) -> np.ndarray:
         """The vector (E,) of a text, not of unit length."""
