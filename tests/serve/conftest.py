@@ -172,18 +172,24 @@ def serving(tiny_cases):
     running = []
 
     def start(model, *options):
-        log = folder / f"serve-{len(running)}.log"
-        command = [sys.executable, "-m", "dermis", "serve", str(model), "--port", "0", *map(str, options)]
-        with log.open("w") as out:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            running.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment))
-        return Served(_address(running[-1], log), Path(model), cases)
+        process, url = begun(model, folder / f"serve-{len(running)}.log", *options)
+        running.append(process)
+        return Served(url, Path(model), cases)
 
     yield start
     for process in running:
         process.terminate()
     for process in running:
         process.wait(30)
+
+
+def begun(model, log, *options):
+    """`dermis serve` as a process of its own that writes to ``log``, and its address, once it answers."""
+    command = [sys.executable, "-m", "dermis", "serve", str(model), "--port", "0", *map(str, options)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+    return process, _address(process, log)
 
 
 def _address(process: subprocess.Popen, log: Path, seconds: float = 120) -> str:
@@ -198,6 +204,7 @@ def _address(process: subprocess.Popen, log: Path, seconds: float = 120) -> str:
             except URLError:
                 pass
         time.sleep(0.1)
+    process.kill()
     pytest.fail(f"dermis serve did not start:\n{log.read_text()}")
 
 

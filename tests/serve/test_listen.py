@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,23 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-
-def begun(folder, model, *options):
-    """The process and its address, once it answers."""
-    log = (folder / "serve.log").open("w")
-    command = [sys.executable, "-m", "dermis", "serve", str(model), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    end = time.monotonic() + 120
-    while time.monotonic() < end and process.poll() is None:
-        if found := re.search(r" at (http://\S+)", (folder / "serve.log").read_text()):
-            try:
-                httpx.get(found[1] + "/health", timeout=5).raise_for_status()
-                return process, found[1]
-            except httpx.TransportError:
-                pass
-        time.sleep(0.1)
-    process.kill()
-    pytest.fail((folder / "serve.log").read_text())
+from tests.serve.conftest import begun
 
 
 def multipart(picture):
@@ -42,7 +24,7 @@ def multipart(picture):
 def test_what_was_begun_is_answered_after_sigterm(two_tower, tiny_cases, tmp_path):
     cases = tiny_cases[1]
     head, body = multipart((cases.root / cases.table["image"].iloc[0]).read_bytes())
-    process, url = begun(tmp_path, two_tower[0])
+    process, url = begun(two_tower[0], tmp_path / "serve.log")
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as slow:
         slow.sendall(head + body[:500])
@@ -71,7 +53,7 @@ def workers_of(process):
 def test_a_killed_worker_takes_only_its_own_requests_with_it(two_tower, tiny_cases, tmp_path):
     cases = tiny_cases[1]
     picture = (cases.root / cases.table["image"].iloc[0]).read_bytes()
-    process, url = begun(tmp_path, two_tower[0], "--workers", "2", "--threads", "1")
+    process, url = begun(two_tower[0], tmp_path / "serve.log", "--workers", "2", "--threads", "1")
     done, stop = [], threading.Event()
 
     def ask():
