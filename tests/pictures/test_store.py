@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dermis.pictures import PictureError, archive, store
+from dermis.pictures import PictureError, names, store
 
 CONTENTS = {f"images/isic_{i:04}.jpg": bytes([i]) * (100 + i) for i in range(50)}
 
@@ -139,7 +139,7 @@ def test_a_damaged_encrypted_or_oversized_member_is_a_sentence(root, monkeypatch
     (root / "encrypted.zip").write_bytes(data)
     with pytest.raises(PictureError, match="is encrypted"):
         store.read_bytes(root, "encrypted.zip!/images/isic_0000.jpg")
-    monkeypatch.setattr(archive, "MAX_BYTES", 99)
+    monkeypatch.setattr(names, "MAX_BYTES", 99)
     for path in ("images/isic_0001.jpg", "packed.ZIP!/images/isic_0001.jpg", "train-image.hdf5!/ISIC_0001"):
         with pytest.raises(PictureError, match="has 101 bytes; a picture may have 99"):
             store.read_bytes(root, path)

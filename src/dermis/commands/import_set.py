@@ -7,7 +7,10 @@ from pathlib import Path
 import tyro
 
 from dermis.cases.catalogue import READERS, import_set
-from dermis.cases.manifest import sidecar_of
+from dermis.cases.manifest import Manifest, sidecar_of
+from dermis.progress import counting
+
+MANIFEST = "manifest"
 
 
 def import_(
@@ -16,6 +19,8 @@ def import_(
     out: Path = Path("cases.parquet"),
     narrate: bool = False,
     seed: int = 0,
+    shards: Path | None = None,
+    cases_per_shard: int = 1000,
     options: dict[str, str] = {},  # noqa: B006 (tyro shows the default and nobody changes it)
 ) -> int:
     """Read a data set as it lies on disk into a manifest: a table of cases beside a schema of its columns.
@@ -25,19 +30,30 @@ def import_(
     prints its page: source, licence, layout on disk, counts, traps.
 
     Args:
-        name: a public set (ham10000, derm7pt, …), `csv` for any table, or `folder` for a folder per class
+        name: a public set (ham10000, derm7pt, …), `csv` for any table, `folder` for a folder per class, or `manifest`
+            for cases that were imported before (to write --shards of them)
         path: the data set's folder, or the table
         out: the manifest to write (.parquet or .csv)
         narrate: also write captions from the table's columns (real facts, marked as narrated)
         seed: of the narration's wording
+        shards: also copy the pictures into tars in this folder, which the manifest then names instead of the files: for
+            network and spinning disks; webdataset reads them too. The same command goes on where it was interrupted
+        cases_per_shard: cases in each tar
         options: the reader's own settings
     """
-    manifest = import_set(name, path, **options)
-    notes = manifest.notes
+    manifest, notes = _cases(name, path, options)
     if narrate:
         from dermis.language.narrate import narrate as tell
 
         manifest = tell(manifest, seed=seed)
+    if shards is not None:
+        from dermis.cases.shards import write_shards
+
+        with counting("writing shards") as progress:
+            manifest, more = write_shards(manifest, shards, cases_per_shard, progress)
+        notes = [*notes, *more]
+    elif cases_per_shard != 1000:
+        raise ValueError("--cases-per-shard has no effect without --shards FOLDER.")
     manifest.write(out)
     for note in notes:
         sys.stdout.write(f"note: {note}\n")
@@ -45,6 +61,15 @@ def import_(
     sys.stdout.write(f"{len(manifest)} cases in {out} (kinds in {sidecar_of(out).name}): {columns}\n")
     sys.stdout.write(f"next: dermis check {out}\n")
     return 0
+
+
+def _cases(name: str, path: Path, options: dict[str, str]) -> tuple[Manifest, Sequence[str]]:
+    if name != MANIFEST:
+        read = import_set(name, path, **options)
+        return read, read.notes
+    if options:
+        raise ValueError(f"a manifest has no options; {', '.join(options)} would have no effect.")
+    return Manifest.read(path), ()
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Zip and HDF5 files of pictures, opened once per process and safe to read from threads and forked workers.
+"""Zip, HDF5 and tar files of pictures, opened once per process and safe to read from threads and forked workers.
 
 A zip is indexed once and then read by offset with ``pread``, which has no file position to share, so threads and forked
 workers read the same descriptor. HDF5 files are opened again after a fork, because their library keeps state that a
@@ -7,12 +7,10 @@ fork must not inherit.
 
 import os
 import struct
+import tarfile
 import zipfile
 import zlib
-from bisect import bisect_left
-from collections.abc import Collection
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from io import FileIO
 
@@ -20,49 +18,10 @@ import h5py
 import numpy as np
 
 from dermis.pictures import PictureError
+from dermis.pictures.names import Names, check_size
+from dermis.pictures.tar import Tar, open_tar
 
-ARCHIVES = {".zip": "zip", ".hdf5": "HDF5", ".h5": "HDF5"}
-MAX_BYTES = 1 << 29  # no encoded photograph is larger; a member that unpacks to more is a bomb
-
-
-def check_size(name: str, size: int) -> None:
-    """Raise PictureError if ``name`` has more bytes than a picture may have."""
-    if size > MAX_BYTES:
-        raise PictureError(f"{name} has {size:,} bytes; a picture may have {MAX_BYTES:,}.")
-
-
-@dataclass(frozen=True)
-class Names:
-    """Names that can be asked for exactly, without regard to case, and for the nearest."""
-
-    names: Collection[str]
-
-    @cached_property
-    def _folded(self) -> dict[str, list[str]]:
-        folded: dict[str, list[str]] = {}
-        for name in self.names:
-            folded.setdefault(name.casefold(), []).append(name)
-        return folded
-
-    @cached_property
-    def _sorted(self) -> list[str]:
-        return sorted(self._folded)
-
-    def find(self, name: str) -> str | None:
-        """The name as it is really spelt, or None; PictureError if only case tells two candidates apart."""
-        if name in self.names:
-            return name
-        found = self._folded.get(name.casefold(), [])
-        if len(found) > 1:
-            raise PictureError(f"{name!r} could be {' or '.join(map(repr, sorted(found)))}: give the exact case.")
-        return found[0] if found else None
-
-    def nearest(self, name: str) -> str:
-        """A half-sentence with the nearest name. Only alphabetical neighbours are compared: folders have 400,000."""
-        at = bisect_left(self._sorted, name.casefold())
-        neighbours = self._sorted[max(at - 100, 0) : at + 100]
-        close = get_close_matches(name.casefold(), neighbours, n=1, cutoff=0.5)
-        return f" Nearest: {self._folded[close[0]][0]!r}." if close else ""
+ARCHIVES = {".zip": "zip", ".hdf5": "HDF5", ".h5": "HDF5", ".tar": "tar"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +122,7 @@ class HDF5:
         raise PictureError(f"{where} holds {item.dtype} of shape {item.shape}, not the bytes of an encoded picture.")
 
 
-def open_archive(place: str) -> Zip | HDF5:
+def open_archive(place: str) -> Zip | HDF5 | Tar:
     """The archive at ``place``, open since it was first asked for. Raises PictureError if it is none."""
     kind = ARCHIVES.get(os.path.splitext(place)[1].lower())
     if kind is None:
@@ -172,8 +131,10 @@ def open_archive(place: str) -> Zip | HDF5:
         status = os.stat(place)
         # Size and time are part of the key, so that an archive that was packed again is indexed again.
         version = (status.st_size, status.st_mtime_ns)
-        return _open_zip(place, version) if kind == "zip" else _open_hdf5(place, version, os.getpid())
-    except (OSError, zipfile.BadZipFile) as error:
+        if kind == "HDF5":
+            return _open_hdf5(place, version, os.getpid())
+        return _open_zip(place, version) if kind == "zip" else _open_tar(place, version)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise PictureError(f"{place} cannot be opened as {kind}: {error}.") from error
 
 
@@ -187,3 +148,8 @@ def _open_zip(place: str, version: tuple[int, int]) -> Zip:
 @lru_cache(maxsize=64)
 def _open_hdf5(place: str, version: tuple[int, int], process: int) -> HDF5:
     return HDF5(place, h5py.File(place, "r"))
+
+
+@lru_cache(maxsize=256)  # more than of others: an epoch's order goes through all shards at once
+def _open_tar(place: str, version: tuple[int, int]) -> Tar:
+    return open_tar(place)

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from dermis.pictures import PictureError
-from dermis.pictures.archive import Names, check_size, open_archive
+from dermis.pictures.archive import open_archive
+from dermis.pictures.names import Names, check_size
 
 
 def read_bytes(root: Path | str, path: str) -> bytes:

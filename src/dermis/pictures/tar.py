@@ -1,0 +1,100 @@
+"""Tars of pictures, read by offset: dermis' own shards, and anybody's uncompressed tar.
+
+``shard-00000.tar`` may lie beside ``shard-00000.tar.npy``, its index: a sorted NumPy array of (name, offset, bytes,
+crc32), mapped into memory, so that opening a shard costs microseconds, workers share its pages, and any member is one
+binary search and one ``pread`` away. A tar without an index, or with the index of another, is listed once per process.
+"""
+
+import os
+import tarfile
+import zlib
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from dermis.pictures import PictureError
+from dermis.pictures.names import Names, check_size
+
+INDEX = ".npy"
+NOT_KNOWN = -1
+"""the crc32 of a member of a tar that was only listed"""
+Member = tuple[str, int, int, int]
+"""name, offset of its first byte in the tar, bytes, crc32"""
+
+
+@dataclass(frozen=True)
+class Tar:
+    """A tar by its index, whose rows are ``Member``, sorted by name in UTF-8."""
+
+    place: str
+    file: FileIO
+    index: np.ndarray
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(dict.fromkeys(name.decode() for name in self.index["name"].tolist()))
+
+    def find(self, member: str) -> str | None:
+        """``member`` as it is really spelt, or None."""
+        if self._row(member) is not None:
+            return member
+        return self.names.find(member) or self.names.find(member.replace("\\", "/"))
+
+    def read(self, member: str) -> bytes:
+        """The bytes of a member; PictureError if there are none or they are damaged."""
+        row = self._row(member)
+        if row is None:
+            name = self.find(member)
+            if name is None:
+                raise PictureError(f"{member!r} is not in {self.place}.{self.names.nearest(member)}")
+            return self.read(name)
+        where, count = f"{self.place}!/{member}", int(row["bytes"])
+        check_size(where, count)
+        data = os.pread(self.file.fileno(), count, int(row["offset"]))
+        if len(data) != count or (row["crc32"] != NOT_KNOWN and zlib.crc32(data) != row["crc32"]):
+            raise PictureError(f"{where} is damaged: its length or checksum is not the one in the tar's index.")
+        return data
+
+    def _row(self, member: str) -> np.void | None:
+        wanted = member.encode()
+        at = bisect_left(self.index, wanted, key=lambda row: row["name"])
+        return self.index[at] if at < len(self.index) and self.index[at]["name"] == wanted else None
+
+
+def open_tar(place: str) -> Tar:
+    """The tar at ``place``. Raises OSError and tarfile.TarError for what is none."""
+    index = _stored_index(place)
+    return Tar(place, FileIO(place), _listed(place) if index is None else index)
+
+
+def index_of(members: list[Member]) -> np.ndarray:
+    """The rows of an index."""
+    rows = sorted((name.encode(), *rest) for name, *rest in members)
+    widest = max((len(row[0]) for row in rows), default=1)
+    kinds = [("name", f"S{widest}"), ("offset", "<i8"), ("bytes", "<i8"), ("crc32", "<i8")]
+    return np.array(rows, dtype=kinds)
+
+
+def _stored_index(place: str) -> np.ndarray | None:
+    """The index beside the tar; None where there is none of this tar."""
+    path = Path(place + INDEX)
+    if not path.is_file():
+        return None
+    try:
+        index = np.load(path, mmap_mode="r", allow_pickle=False)
+        ends = (index["offset"] + index["bytes"]).max(initial=0)
+    except (ValueError, IndexError, TypeError, OSError):
+        return None  # no index of ours: the tar itself says what is in it
+    blocks = -(-int(ends) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    whole = os.path.getsize(place)
+    return index if blocks <= whole <= blocks + 2 * tarfile.RECORDSIZE else None
+
+
+def _listed(place: str) -> np.ndarray:
+    """The regular files in a tar, by their headers."""
+    with tarfile.open(place, "r:") as opened:
+        return index_of([(m.name, m.offset_data, m.size, NOT_KNOWN) for m in opened if m.isreg() and not m.sparse])

@@ -1,0 +1,81 @@
+"""Members of a tar come by offset: what Python's tarfile reads, with an index, without one, and with a wrong one."""
+
+import io
+import shutil
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+
+from dermis.pictures import PictureError, store
+from dermis.pictures.tar import INDEX, NOT_KNOWN, index_of, open_tar
+
+CONTENTS = {f"images/Größe {i:03}.jpg": bytes([i]) * (i * 37) for i in range(60)}
+
+
+@pytest.fixture(params=[tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def packed(tmp_path, request):
+    with tarfile.open(tmp_path / "set.tar", "w", format=request.param) as tar:
+        folder = tarfile.TarInfo("images")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, data in CONTENTS.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return tmp_path
+
+
+def with_index(folder):
+    with tarfile.open(folder / "set.tar") as tar:
+        members = [m for m in tar if m.isreg()]
+    crcs = [zlib.crc32(CONTENTS.get(m.name, b"")) for m in members]
+    rows = [(m.name, m.offset_data, m.size, crc) for m, crc in zip(members, crcs, strict=True)]
+    np.save(folder / f"set.tar{INDEX}", index_of(rows))
+    return folder
+
+
+def read_all(folder):
+    return {name: store.read_bytes(folder, f"set.tar!/{name}") for name in CONTENTS}
+
+
+def test_with_and_without_an_index_the_bytes_are_tarfiles(packed):
+    assert read_all(packed) == CONTENTS
+    assert (open_tar(str(packed / "set.tar")).index["crc32"] == NOT_KNOWN).all()
+    shutil.copy(packed / "set.tar", packed / "other.tar")  # opened before: a copy is indexed anew
+    (with_index(packed) / f"set.tar{INDEX}").rename(packed / f"other.tar{INDEX}")
+    assert (open_tar(str(packed / "other.tar")).index["crc32"] != NOT_KNOWN).all()
+    assert {n: store.read_bytes(packed, f"other.tar!/{n}") for n in CONTENTS} == CONTENTS
+    assert sorted(store.members(packed / "other.tar")) == sorted(CONTENTS)
+
+
+def test_a_second_look_forgives_case_and_names_the_nearest(packed):
+    assert store.read_bytes(packed, "set.tar!/IMAGES\\größe 007.JPG") == CONTENTS["images/Größe 007.jpg"]
+    with pytest.raises(PictureError, match=r"'images/Größe 99\.jpg' is not in .* Nearest: 'images/Größe 0"):
+        store.read_bytes(packed, "set.tar!/images/Größe 99.jpg")
+    assert not store.exists(packed, "set.tar!/images/Größe 99.jpg")
+
+
+@pytest.mark.parametrize("wrong", ["of another tar", "no array", "cut"])
+def test_an_index_that_is_not_this_tars_is_not_believed(packed, wrong):
+    path = with_index(packed) / f"set.tar{INDEX}"
+    if wrong == "of another tar":
+        np.save(path, index_of([("images/Größe 001.jpg", 10**6, 37, 0)]))
+    else:
+        path.write_bytes(b"x" * 999 if wrong == "no array" else path.read_bytes()[:1000])
+    assert read_all(packed) == CONTENTS
+
+
+def test_damage_and_what_is_no_tar_are_sentences(packed):
+    with_index(packed)
+    place = packed / "set.tar"
+    data = bytearray(place.read_bytes())
+    data[open_tar(str(place)).index[5]["offset"]] ^= 1
+    place.write_bytes(data)
+    name = open_tar(str(place)).index[5]["name"].decode()
+    with pytest.raises(PictureError, match=f"{name} is damaged: its length or checksum"):
+        store.read_bytes(packed, f"set.tar!/{name}")
+    (packed / "none.tar").write_bytes(b"no tar at all" * 99)
+    with pytest.raises(PictureError, match="cannot be opened as tar"):
+        store.read_bytes(packed, "none.tar!/x")
