@@ -6,6 +6,7 @@ that, the gradient of a gathered row is the sum over the ranks that used it.
 """
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,23 @@ def gather_ragged(x: Tensor) -> tuple[Tensor, int]:
     padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])
     parts = gather_rows(padded).split(longest)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]), sum(counts[: rank()])
+
+
+def is_cut(tensor: Tensor) -> bool:
+    """Is only a part of it on this rank: is it a DTensor of FSDP2, whose class takes 0.7 s to import?"""
+    return hasattr(tensor, "full_tensor")
+
+
+@torch.no_grad()
+def lerp(moved: Iterable[Tensor], towards: Iterable[Tensor], share: float) -> None:
+    """moved + share · (towards - moved), in place; tensors that are cut up and whole ones apart: a call takes one kind.
+
+    A pair is cut alike, or both are whole.
+    """
+    pairs = list(zip(moved, towards, strict=True))
+    for kind in ([p for p in pairs if is_cut(p[0])], [p for p in pairs if not is_cut(p[0])]):
+        if kind:
+            torch._foreach_lerp_([own for own, _ in kind], [end for _, end in kind], share)
 
 
 def seed_everything(seed: int) -> None:

@@ -18,7 +18,7 @@ FIXED = {
     "case_id": "unique id of the case: one lesion at one visit",
     "patient_id": "id of the patient",
     "lesion_id": "id of the lesion; several photographs of one lesion are several rows with one lesion_id",
-    "image": "path of the picture under the image root; archive.zip!/member and file.hdf5!/key are paths too",
+    "image": "path under the image root; archive.zip!/member, file.hdf5!/key and file.npz!/array/17 are paths too",
     "dermoscopy": "path of the paired dermoscopic picture of the same lesion",
     "modality": "clinical, dermoscopic, tbp-tile, … of `image`",
     "mask": "path of the lesion mask",

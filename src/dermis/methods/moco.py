@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dermis.distributed import gather_rows, world_size
+from dermis.distributed import gather_rows, lerp, world_size
 from dermis.losses.moco import moco
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
@@ -122,7 +122,7 @@ class MoCo(nn.Module):
     def after_step(self, step: int) -> None:
         """Equation (2)."""
         for own, key in ((self.model.picture_towers, self.key_towers), (self.heads, self.key_heads)):
-            torch._foreach_lerp_(list(key.parameters()), list(own.parameters()), 1 - self.config.momentum)
+            lerp(key.parameters(), own.parameters(), 1 - self.config.momentum)
         size = self.config.queue
         rows = len(next(iter(self.fresh.values())))
         place_B = (self.oldest + torch.arange(rows, device=self.oldest.device)) % size

@@ -1,4 +1,4 @@
-"""Zip, HDF5 and tar files of pictures, opened once per process and safe to read from threads and forked workers.
+"""Zip, HDF5, tar and NumPy files of pictures, opened once per process and safe to read from threads and forked workers.
 
 A zip is indexed once and then read by offset with ``pread``, which has no file position to share, so threads and forked
 workers read the same descriptor. HDF5 files are opened again after a fork, because their library keeps state that a
@@ -6,7 +6,6 @@ fork must not inherit.
 """
 
 import os
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,9 +18,11 @@ import numpy as np
 
 from dermis.pictures import PictureError
 from dermis.pictures.names import Names, check_size
+from dermis.pictures.npz import Npz, open_npz
 from dermis.pictures.tar import Tar, open_tar
+from dermis.pictures.zip_member import first_byte
 
-ARCHIVES = {".zip": "zip", ".hdf5": "HDF5", ".h5": "HDF5", ".tar": "tar"}
+ARCHIVES = {".zip": "zip", ".hdf5": "HDF5", ".h5": "HDF5", ".tar": "tar", ".npz": "npz"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,7 @@ class Zip:
             raise PictureError(f"{where} is encrypted.")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise PictureError(f"{where} is packed by method {info.compress_type}; only stored and deflated are read.")
-        # The length of the local header is only in the local header, and may differ from the directory's.
-        local = os.pread(self.file.fileno(), 30, info.header_offset)
-        if len(local) < 30 or local[:4] != b"PK\x03\x04":
-            raise PictureError(f"{where} has no local header: the zip is damaged.")
-        start = info.header_offset + 30 + sum(struct.unpack("<HH", local[26:30]))
-        data = os.pread(self.file.fileno(), info.compress_size, start)
+        data = os.pread(self.file.fileno(), info.compress_size, first_byte(self.file, info, where))
         try:
             if info.compress_type == zipfile.ZIP_DEFLATED:
                 data = zlib.decompressobj(-15).decompress(data, info.file_size + 1)
@@ -122,7 +118,7 @@ class HDF5:
         raise PictureError(f"{where} holds {item.dtype} of shape {item.shape}, not the bytes of an encoded picture.")
 
 
-def open_archive(place: str) -> Zip | HDF5 | Tar:
+def open_archive(place: str) -> Zip | HDF5 | Tar | Npz:
     """The archive at ``place``, open since it was first asked for. Raises PictureError if it is none."""
     kind = ARCHIVES.get(os.path.splitext(place)[1].lower())
     if kind is None:
@@ -133,7 +129,7 @@ def open_archive(place: str) -> Zip | HDF5 | Tar:
         version = (status.st_size, status.st_mtime_ns)
         if kind == "HDF5":
             return _open_hdf5(place, version, os.getpid())
-        return _open_zip(place, version) if kind == "zip" else _open_tar(place, version)
+        return {"zip": _open_zip, "tar": _open_tar, "npz": _open_npz}[kind](place, version)
     except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise PictureError(f"{place} cannot be opened as {kind}: {error}.") from error
 
@@ -153,3 +149,8 @@ def _open_hdf5(place: str, version: tuple[int, int], process: int) -> HDF5:
 @lru_cache(maxsize=256)  # more than of others: an epoch's order goes through all shards at once
 def _open_tar(place: str, version: tuple[int, int]) -> Tar:
     return open_tar(place)
+
+
+@lru_cache(maxsize=64)
+def _open_npz(place: str, version: tuple[int, int]) -> Npz:
+    return open_npz(place, version)

@@ -1,4 +1,5 @@
-"""Bytes of a picture, from a file, a member of a zip (``x.zip!/member``) or a key of an HDF5 file (``x.hdf5!/key``).
+"""Bytes of a picture: a file, a member of a zip or tar (``x.zip!/member``), a key of an HDF5 file (``x.hdf5!/key``), a
+row of a NumPy archive (``x.npz!/array/17``).
 
 Public sets are read as they were downloaded. A folder is listed once per process.
 """

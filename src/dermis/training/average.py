@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dermis.distributed import lerp
+
 
 def start(method: nn.Module) -> dict[str, Tensor]:
     """A copy of the trainable weights."""
@@ -17,7 +19,7 @@ def update(average: dict[str, Tensor], method: nn.Module, decay: float, step: in
     """average ← decay · average + (1 - decay) · weights, with a decay that rises from 0 in the first steps."""
     decay = min(decay, (1 + step) / (10 + step))
     weights = dict(method.named_parameters())
-    torch._foreach_lerp_(list(average.values()), [weights[name] for name in average], 1 - decay)
+    lerp(average.values(), [weights[name] for name in average], 1 - decay)
 
 
 @torch.no_grad()

@@ -33,6 +33,9 @@ class TrainingConfig:
     """decay per step of an exponential moving average of the weights, which is then evaluated and saved; null: none"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that has it, else fp32 (on CPUs without bf16 units it is 50-150 times slower)"""
+    fully_sharded: bool = False
+    """cut the towers' blocks over the ranks (FSDP2) instead of keeping all weights on each, for models that do not fit;
+    alone, a process keeps them whole"""
     compile: bool = False
     """torch.compile the method's forward (pays on GPUs, not on CPUs)"""
     workers: int = 2

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dermis.batch.loader import Batches
 from dermis.batch.slices import cases_of, to_device
 from dermis.distributed import rank, world_size
-from dermis.training import average, ranks
+from dermis.training import average, fully_sharded, ranks
 from dermis.training.accumulate import Autocast, backward
 from dermis.training.config import TrainingConfig
 from dermis.training.interrupt import Interruption
@@ -76,15 +76,22 @@ class _Loop:
         device: torch.device,
         evaluate: Evaluate | None,
     ) -> None:
-        self.method, self.batches, self.config, self.folder = method.to(device), batches, config, folder
+        self.batches, self.config, self.folder = batches, config, folder
         self.device, self.evaluate = device, evaluate
         self.dtype, self.reason = choose(config.precision, device)
         self.autocast: Autocast = autocast(self.dtype, device)
-        self.parameters = [p for p in method.parameters() if p.requires_grad]
+        self.whole = method.to(device)
         ranks.same_start(method)
+        self.cut = config.fully_sharded and world_size() > 1
+        if self.cut and self.dtype == torch.float16:
+            raise ValueError("training.fully_sharded goes with bf16 or fp32: ranks would scale fp16 differently.")
+        self.method = method = fully_sharded.cut(method, device) if self.cut else method
+        if self.cut:
+            self.whole.cpu()
+        self.parameters = [p for p in method.parameters() if p.requires_grad]
         self.state = Run(
             method=method,
-            optimiser=adamw(method, config),
+            optimiser=adamw(self.whole, config, method if self.cut else None),
             scaler=torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16),
             average=average.start(method) if config.ema else {},
             cases_per_step=config.batch_size * world_size(),
@@ -108,6 +115,12 @@ class _Loop:
                 while place.epoch < self.config.epochs and not getattr(self.evaluate, "finished", False):
                     self._epoch()
         average.copy_into(self.method, self.state.average)
+        self._bring_home()
+
+    def _bring_home(self) -> None:
+        """The method that everybody else has is the trained one, or gets its weights."""
+        if self.cut:
+            fully_sharded.bring_home(self.method, self.whole.to(self.device))
 
     def _resumed(self, came_from: Path | None) -> str:
         return f"; resumed at step {self.state.place.step} from {came_from}" if came_from else ""
@@ -140,7 +153,8 @@ class _Loop:
         ranks.average_gradients(self.parameters)
         self.state.scaler.unscale_(self.state.optimiser)
         if config.clip_norm is not None:
-            outputs["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+            clip = fully_sharded.clip_gradients if self.cut else nn.utils.clip_grad_norm_
+            outputs["gradient_norm"] = clip(self.parameters, config.clip_norm)
         self._check_finite()  # of the step before: its loss is known by now, so asking does not make a GPU wait
         self.previous = (outputs["loss"], batch)
         self.state.scaler.step(self.state.optimiser)
@@ -168,9 +182,11 @@ class _Loop:
 
     def _evaluate(self) -> None:
         assert self.evaluate is not None
-        self.method.eval()
         with torch.no_grad(), average.applied(self.state.average, self.method):
-            self.track.log(self.state.place.step, self.evaluate(self.method), kind="evaluate")
+            self._bring_home()
+            self.track.log(self.state.place.step, self.evaluate(self.whole.eval()), kind="evaluate")
+        if self.cut:
+            self.whole.cpu()
         self.method.train()
 
     def _save(self) -> None:

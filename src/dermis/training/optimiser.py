@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from dermis.distributed import is_cut
 from dermis.training.config import TrainingConfig
 
 
@@ -33,11 +34,28 @@ def parameter_groups(method: nn.Module, weight_decay: float) -> list[dict]:
     return split
 
 
-def adamw(method: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """The optimiser of ``parameter_groups``; fused where the parameters are on a GPU."""
+def adamw(method: nn.Module, config: TrainingConfig, trained: nn.Module | None = None) -> torch.optim.AdamW:
+    """The optimiser of ``parameter_groups``; fused where the parameters are on a GPU.
+
+    ``trained``: a copy of ``method``, some of it cut up, whose parameters it moves instead (``fully_sharded``).
+    """
     groups = parameter_groups(method, config.weight_decay)
+    if trained is not None:
+        groups = _of_copy(groups, method, trained)
     on_gpu = groups[0]["params"][0].is_cuda
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=on_gpu)
+
+
+def _of_copy(groups: list[dict], method: nn.Module, trained: nn.Module) -> list[dict]:
+    """The groups with the copy's parameters, those that are cut in groups of their own: one call takes one kind."""
+    names = {parameter: name for name, parameter in method.named_parameters()}
+    copies = dict(trained.named_parameters())
+    split = []
+    for group in groups:
+        parameters = [copies[names[p]] for p in group["params"]]
+        apart = [p for p in parameters if is_cut(p)], [p for p in parameters if not is_cut(p)]
+        split += [{**group, "params": kind} for kind in apart if kind]
+    return split
 
 
 def lr_factor(step: int, steps: int, warmup: float, schedule: str) -> float:

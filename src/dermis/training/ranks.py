@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dermis.distributed import world_size
+from dermis.distributed import is_cut, world_size
 
 BUCKET_BYTES = 32 * 2**20
 
@@ -43,12 +43,17 @@ def same_start(method: nn.Module) -> None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over ranks; a gradient that only other ranks have counts as 0 here."""
+    """Replace each gradient by its mean over ranks; a gradient that only other ranks have counts as 0 here.
+
+    Those of parameters that are cut up are averaged already.
+    """
     if world_size() == 1:
         return
     bucket: list[Tensor] = []
     held = 0
     for parameter in parameters:
+        if is_cut(parameter):
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         bucket.append(parameter.grad)

@@ -2,7 +2,9 @@
 
 ``checkpoints/step-00000120/`` holds ``model.safetensors``, ``state.safetensors`` and ``state.json``. It is written
 under another name, synced to disk and renamed, so a process killed at any moment leaves only whole checkpoints. Nothing
-in it is executable. Random numbers of training come from torch alone; those of data from (seed, epoch, row).
+in it is executable. Tensors are whole in it, however they were cut over ranks, so a run goes on with another number of
+ranks that together see as many cases. Random numbers of training come from torch alone; those of data from (seed,
+epoch, row).
 """
 
 import json
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dermis.distributed import barrier, gather_rows, is_main, rank, world_size
+from dermis.training.fully_sharded import cut_like, whole
 
 
 @dataclass
@@ -47,8 +50,14 @@ def _names(run: Run) -> dict[Tensor, str]:
     return {parameter: name for name, parameter in run.method.named_parameters()}
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _gathered(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, whole; nothing on ranks that write nothing, which help with the tensors that are cut."""
+    found = {}
+    for name, tensor in tensors.items():
+        value = whole(tensor)
+        if is_main():
+            found[name] = value.cpu().contiguous().clone()
+    return found
 
 
 def save(run: Run, folder: Path, keep: int) -> None:
@@ -56,12 +65,13 @@ def save(run: Run, folder: Path, keep: int) -> None:
     random_R = {"torch": gather_rows(torch.get_rng_state()[None])}
     if torch.cuda.is_initialized():
         random_R["cuda"] = gather_rows(torch.cuda.get_rng_state()[None])
+    tensors = {f"random/{name}": value for name, value in random_R.items()}
+    names = _names(run)
+    for parameter, state in run.optimiser.state.items():
+        tensors |= {f"optimiser/{names[parameter]}/{key}": value for key, value in state.items()}
+    tensors |= {f"average/{name}": value for name, value in run.average.items()}
+    weights, tensors = _gathered(dict(run.method.state_dict())), _gathered(tensors)
     if is_main():
-        tensors = {f"random/{name}": value for name, value in random_R.items()}
-        names = _names(run)
-        for parameter, state in run.optimiser.state.items():
-            tensors |= {f"optimiser/{names[parameter]}/{key}": value for key, value in state.items()}
-        tensors |= {f"average/{name}": value for name, value in run.average.items()}
         facts = asdict(run.place) | {
             "version": 1,
             "cases_per_step": run.cases_per_step,
@@ -72,8 +82,8 @@ def save(run: Run, folder: Path, keep: int) -> None:
         scratch = folder / f".writing-{target.name}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        save_file(_contiguous(dict(run.method.state_dict())), scratch / "model.safetensors")
-        save_file(_contiguous(tensors), scratch / "state.safetensors")
+        save_file(weights, scratch / "model.safetensors")
+        save_file(tensors, scratch / "state.safetensors")
         (scratch / "state.json").write_text(json.dumps(facts, indent=1))
         _sync([*scratch.iterdir(), scratch])
         shutil.rmtree(target, ignore_errors=True)
@@ -119,18 +129,21 @@ def _restore(run: Run, path: Path, facts: dict, weights: dict[str, Tensor], tens
             f"{path} was trained with {facts['cases_per_step']} cases per step (batch_size x ranks); this run has "
             f"{run.cases_per_step}. Resume with the same, or start a new run from its weights."
         )
+    own = run.method.state_dict(keep_vars=True)
     try:
-        run.method.load_state_dict(weights)
+        run.method.load_state_dict({n: cut_like(value, own[n]) if n in own else value for n, value in weights.items()})
     except RuntimeError as error:
         raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
+    parameters = dict(run.method.named_parameters())
     states: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         kind, _, rest = key.partition("/")
         if kind == "optimiser":
             name, _, slot = rest.rpartition("/")
-            states.setdefault(name, {})[slot] = value
+            like = parameters[name]
+            states.setdefault(name, {})[slot] = cut_like(value, like) if value.shape == like.shape else value
         elif kind == "average":
-            run.average[rest].copy_(value)
+            run.average[rest].copy_(cut_like(value, run.average[rest]))
     names = _names(run)
     ordered = [names[p] for group in run.optimiser.param_groups for p in group["params"]]
     loaded = run.optimiser.state_dict()

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from dermis.pictures import PictureError
+from dermis.pictures.npz import member_names, stacks_in
+
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 TABLES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
-ARCHIVES = (".zip", ".hdf5", ".h5")
+ARCHIVES = (".zip", ".hdf5", ".h5", ".npz")
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,11 @@ def _members(archive: Path) -> Iterable[str]:
                 names = opened.namelist()
             shown = [n for n in names if not any(map(_junk, n.split("/")))]
             return [n for n in shown if os.path.splitext(n)[1].lower() in PICTURES]
+        if archive.suffix.lower() == ".npz":
+            return member_names(stacks_in(str(archive)))
         import h5py  # slow to import, and only ISIC 2024 needs it
 
         with h5py.File(archive, "r") as opened:
             return list(opened.keys())
-    except (OSError, zipfile.BadZipFile) as wrong:
+    except (OSError, zipfile.BadZipFile, PictureError) as wrong:
         raise ValueError(f"{archive} cannot be opened ({wrong}): is the download complete?") from None
