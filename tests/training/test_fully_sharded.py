@@ -36,7 +36,7 @@ class Block(nn.Module):
 class Sorter(nn.Module):
     """Runs its blocks more often on one rank than on the other, as text towers that sort by length do."""
 
-    passes_vary = True
+    stays_whole = True
 
     def __init__(self):
         super().__init__()

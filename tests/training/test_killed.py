@@ -1,6 +1,7 @@
 """A process that is killed or asked to stop leaves a run that goes on as if nothing had happened."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from dermis.cases.shards import write_shards
 from dermis.training.state import checkpoints
 
 PROGRAM = """
@@ -30,9 +32,11 @@ torch.manual_seed(0)
 augmentation = replace(AUGMENTATIONS["simclr"], size=16)
 picture = PictureColumn("image", augmentation, Normalise((0.5,) * 3, (0.25,) * 3), views=2)
 dataset = CaseDataset(Manifest.read(sys.argv[1]), seed=3, pictures=[picture])
-config = TrainingConfig(epochs=40, batch_size=6, lr=1e-2, checkpoint_steps=1, log_steps=1)
+workers, epochs = int(sys.argv[3]), int(sys.argv[4])
+config = TrainingConfig(epochs=epochs, batch_size=6, lr=1e-2, checkpoint_steps=1, log_steps=1)
+batches = Batches(dataset, EpochBatches(26, 6, 3), Collate(), workers)
 try:
-    train(Twins(), Batches(dataset, EpochBatches(26, 6, 3), Collate()), config, Path(sys.argv[2]), torch.device("cpu"))
+    train(Twins(), batches, config, Path(sys.argv[2]), torch.device("cpu"))
 except Interrupted as stop:
     print(stop)
     sys.exit(stop.status)
@@ -41,12 +45,16 @@ except Interrupted as stop:
 
 @pytest.fixture
 def start(photographs, tmp_path):
-    photographs.write(tmp_path / "cases.parquet")
+    """folder -> a process that trains there, on files or on shards."""
+    photographs.write(tmp_path / "files.parquet")
+    sharded, _ = write_shards(photographs, tmp_path / "shards", cases_per_shard=10)
+    sharded.write(tmp_path / "shards.parquet")
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
 
-    def popen(folder):
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "cases.parquet"), str(folder)]
+    def popen(folder, cases="files", workers=0, epochs=40):
+        arguments = [str(tmp_path / f"{cases}.parquet"), str(folder), str(workers), str(epochs)]
+        command = [sys.executable, "-c", PROGRAM, *arguments]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     return popen
@@ -59,19 +67,21 @@ def wait_for_a_checkpoint(folder, process, after=0):
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_with_the_same_bits(start, tmp_path):
-    whole = start(tmp_path / "whole")
+def test_killed_fifty_times_on_shards_with_workers_it_ends_with_the_bits_of_files_in_one_process(start, tmp_path):
+    whole = start(tmp_path / "whole", epochs=400)
     assert whole.wait() == 0
-    step = 0
-    for _ in range(5):
-        process = start(tmp_path / "killed")
+    moment, step = random.Random(0), 0
+    for _ in range(50):
+        process = start(tmp_path / "killed", "shards", workers=2, epochs=400)
         wait_for_a_checkpoint(tmp_path / "killed" / "checkpoints", process, after=step)
+        time.sleep(moment.uniform(0, 0.2))  # in a step, in the middle of a checkpoint, between the two
+        assert process.poll() is None, "the run ended before it was killed fifty times"
         process.kill()
         process.wait()
         left = checkpoints(tmp_path / "killed" / "checkpoints")
         assert load_file(left[-1] / "model.safetensors")
         step = int(left[-1].name[5:])
-    assert start(tmp_path / "killed").wait() == 0
+    assert start(tmp_path / "killed", "shards", workers=2, epochs=400).wait() == 0
     ends = [load_file(checkpoints(tmp_path / n / "checkpoints")[-1] / "model.safetensors") for n in ("whole", "killed")]
     assert all((ends[1][name] == value).all() for name, value in ends[0].items())
 

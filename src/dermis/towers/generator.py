@@ -61,6 +61,8 @@ class Generator(nn.Module):
     ValueError if ``heads`` does not divide ``width``, or for an unknown ``activation``.
     """
 
+    stays_whole = True  # its layers look at their memory before they are called (training.fully_sharded)
+
     def __init__(
         self,
         vocabulary: int,

@@ -88,7 +88,7 @@ class HFTextTower(nn.Module):
     for more layers than the encoder has.
     """
 
-    passes_vary = True  # over texts of like length, which ranks have not equally many of
+    stays_whole = True  # over texts of like length, which ranks have not equally many of
 
     def __init__(self, encoder: nn.Module, tokenizer: HFTokenizer, pooling: str = "mean", last_layers: int = 1) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from dermis.towers.trained_tokenizer import TrainedTokenizer
 class TrainedTextTower(nn.Module):
     """BERT's encoder at any size, with random weights, read by the mean over its tokens ([CLS] and [SEP] included)."""
 
-    passes_vary = True  # over texts of like length, which ranks have not equally many of
+    stays_whole = True  # over texts of like length, which ranks have not equally many of
 
     def __init__(self, tokenizer: TrainedTokenizer, width: int, layers: int, heads: int) -> None:
         super().__init__()

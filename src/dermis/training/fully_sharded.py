@@ -7,8 +7,8 @@ the block is called, forgotten after it, and its gradients are averaged as they 
 The loop trains a copy that is cut up; the method itself stays whole, on the CPU, and gets the weights back
 (``bring_home``) before anybody looks at it. So evaluation, saving and everything else know of whole methods only.
 
-A gathering needs all ranks: towers that run their blocks a different number of times on each rank, because they sort
-texts by length, say ``passes_vary = True`` and stay whole.
+A gathering needs all ranks, and a call of the block itself: towers that run their blocks a different number of times on
+each rank, because they sort texts by length, or by other methods than ``forward``, say ``stays_whole = True``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ def cut(method: nn.Module, device: torch.device) -> nn.Module:
     if not blocks:
         raise ValueError(
             f"training.fully_sharded has no effect: no tower of this method has blocks of {SMALLEST:,} weights or more "
-            "that all ranks call equally often (text towers that sort texts by length have not)."
+            "that can be cut (text towers that sort texts by length, and generators, cannot)."
         )
     from torch.distributed.device_mesh import init_device_mesh  # slow to import, and only large runs need it
     from torch.distributed.fsdp import fully_shard
@@ -47,8 +47,8 @@ def cut(method: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost members of lists of modules that are large enough, but not of towers whose passes vary."""
-    if getattr(module, "passes_vary", False) or sum(p.numel() for p in module.parameters()) < SMALLEST:
+    """The outermost members of lists of modules that are large enough, but not of what stays whole."""
+    if getattr(module, "stays_whole", False) or sum(p.numel() for p in module.parameters()) < SMALLEST:
         return
     for child in module.children():
         large = sum(p.numel() for p in child.parameters()) >= SMALLEST
