@@ -26,7 +26,7 @@ class DataConfig:
     manifest: Path | None = None
     """cases.parquet or cases.csv (dermis import makes one); or name a reader and a root"""
     reader: str | None = None
-    """reader of a public data set as it lies on disk (dermis list readers)"""
+    """reader of a public data set as it lies on disk (dermis list datasets)"""
     root: Path | None = None
     """with a reader: the data set's folder; with a manifest: its image root, if not the one it records"""
     options: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import tarfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -127,7 +126,7 @@ class _Written:
         member.size = len(data)
         tar.addfile(member, io.BytesIO(data))
         where = tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        self.members.append((name, where, len(data), zlib.crc32(data)))
+        self.members.append((name, where, len(data)))
 
 
 def _extension(path: str, data: bytes) -> str:

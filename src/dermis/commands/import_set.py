@@ -26,7 +26,7 @@ def import_(
     """Read a data set as it lies on disk into a manifest: a table of cases beside a schema of its columns.
 
     Readers' own settings are options too: --options columns "image=file, diagnosis=label" for `csv`, --options split
-    split.csv, --options missing drop for any. `dermis list readers` names the readers; `dermis import READER` alone
+    split.csv, --options missing drop for any. `dermis list datasets` names the readers; `dermis import READER` alone
     prints its page: source, licence, layout on disk, counts, traps.
 
     Args:

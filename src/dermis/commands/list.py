@@ -10,15 +10,15 @@ from dermis.registry import unknown
 if TYPE_CHECKING:
     from dermis.model.known import KnownModel
 
-TOPICS = ("readers", "methods", "recipes", "augmentations", "templates", "classes", "protocols", "tables", "models")
+TOPICS = ("datasets", "methods", "recipes", "augmentations", "templates", "classes", "protocols", "tables", "models")
 
 
 def lines(topic: str) -> list[str]:
     """One line for each thing of a topic. Raises ValueError for a topic that does not exist."""
-    if topic == "readers":
+    if topic == "datasets":
         from dermis.cases.catalogue import READERS
 
-        return [f"{name:<16}{READERS.summary(name)}" for name in READERS]
+        return [line for name in READERS for line in _dataset(name, READERS.summary(name), READERS[name].__doc__ or "")]
     if topic == "methods":
         from dermis.methods import methods
 
@@ -52,6 +52,15 @@ def lines(topic: str) -> list[str]:
         named = {name: items_of(name) for name in names}
         return [f"{name:<16}{len(items)}: {', '.join(items[:3])}, …" for name, items in named.items()]
     raise unknown("topic", topic, TOPICS)
+
+
+def _dataset(name: str, summary: str, page: str) -> list[str]:
+    """A data set in two lines."""
+    from dermis.cases.catalogue.pages import first_sentence, paragraphs
+
+    said = paragraphs(page)
+    licence, obtain = (first_sentence(said.get(word, "not said")) for word in ("Licence", "Obtain"))
+    return [f"{name:<16}{summary}", f"{'':<16}  licence: {licence}; obtain: {obtain}"]
 
 
 def _page(key: str, model: "KnownModel") -> list[str]:

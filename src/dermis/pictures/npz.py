@@ -76,7 +76,7 @@ class Npz:
         stack, where = self.stacks[name], f"{self.place}!/{found}"
         check_size(where, stack.row)
         if stack.in_place:
-            start = first_byte(self.file, stack.info, where) + stack.header + int(row) * stack.row + 1
+            start = first_byte(self.file, stack.info, where) + stack.header + int(row) * stack.row
             data = os.pread(self.file.fileno(), stack.row, start)
             if len(data) != stack.row:
                 raise PictureError(f"{where} is damaged: the file ends within it.")

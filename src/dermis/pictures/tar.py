@@ -1,13 +1,12 @@
 """Tars of pictures, read by offset: dermis' own shards, and anybody's uncompressed tar.
 
-``shard-00000.tar`` may lie beside ``shard-00000.tar.npy``, its index: a sorted NumPy array of (name, offset, bytes,
-crc32), mapped into memory, so that opening a shard costs microseconds, workers share its pages, and any member is one
-binary search and one ``pread`` away. A tar without an index, or with the index of another, is listed once per process.
+``shard-00000.tar`` may lie beside ``shard-00000.tar.npy``, its index: a sorted NumPy array of (name, offset, bytes),
+mapped into memory, so that opening a shard costs microseconds, workers share its pages, and any member is one binary
+search and one ``pread`` away. A tar without an index, or with the index of another, is listed once per process.
 """
 
 import os
 import tarfile
-import zlib
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +19,9 @@ from dermis.pictures import PictureError
 from dermis.pictures.names import Names, check_size
 
 INDEX = ".npy"
-NOT_KNOWN = -1
-"""the crc32 of a member of a tar that was only listed"""
-Member = tuple[str, int, int, int]
-"""name, offset of its first byte in the tar, bytes, crc32"""
+NAME = 100  # bytes of a name in a header
+Member = tuple[str, int, int]
+"""name, offset of its first byte in the tar, bytes"""
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,13 @@ class Tar:
             return self.read(name)
         where, count = f"{self.place}!/{member}", int(row["bytes"])
         check_size(where, count)
-        data = os.pread(self.file.fileno(), count, int(row["offset"]))
-        if len(data) != count or (row["crc32"] != NOT_KNOWN and zlib.crc32(data) != row["crc32"]):
-            raise PictureError(f"{where} is damaged: its length or checksum is not the one in the tar's index.")
-        return data
+        # with the header before it, which names the member: a wrong index must not bring another picture
+        block = os.pread(self.file.fileno(), tarfile.BLOCKSIZE + count, int(row["offset"]) - tarfile.BLOCKSIZE)
+        plain = member.isascii() and len(member) <= NAME  # other names stand elsewhere, or in another coding
+        named = not plain or block[:NAME].rstrip(b"\0") == member.encode()
+        if len(block) != tarfile.BLOCKSIZE + count or not named:
+            raise PictureError(f"{where} is not where the tar's index says: the tar is damaged, or another one.")
+        return block[tarfile.BLOCKSIZE :]
 
     def _row(self, member: str) -> np.void | None:
         wanted = member.encode()
@@ -75,7 +76,7 @@ def index_of(members: list[Member]) -> np.ndarray:
     """The rows of an index."""
     rows = sorted((name.encode(), *rest) for name, *rest in members)
     widest = max((len(row[0]) for row in rows), default=1)
-    kinds = [("name", f"S{widest}"), ("offset", "<i8"), ("bytes", "<i8"), ("crc32", "<i8")]
+    kinds = [("name", f"S{widest}"), ("offset", "<i8"), ("bytes", "<i8")]
     return np.array(rows, dtype=kinds)
 
 
@@ -97,4 +98,4 @@ def _stored_index(place: str) -> np.ndarray | None:
 def _listed(place: str) -> np.ndarray:
     """The regular files in a tar, by their headers."""
     with tarfile.open(place, "r:") as opened:
-        return index_of([(m.name, m.offset_data, m.size, NOT_KNOWN) for m in opened if m.isreg() and not m.sparse])
+        return index_of([(m.name, m.offset_data, m.size) for m in opened if m.isreg() and not m.sparse])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dermis.cases.catalogue import Imported, import_set
-from dermis.cases.catalogue.pages import pages
+from dermis.cases.catalogue.pages import PARAGRAPHS, first_sentence, pages, paragraphs
 from dermis.cases.catalogue.reader import READERS
 from dermis.cases.manifest import Manifest
 
@@ -74,8 +74,28 @@ def test_docs_are_the_docstrings():
 def test_each_page_states_what_a_page_states(name):
     page = READERS[name].__doc__
     assert READERS.summary(name).endswith(".")
-    for word in ("Source:", "Licence:", "On disk:", "Columns:", "Counts:", "Group key:", "Traps:"):
-        assert f"\n    {word}" in page, word
+    assert tuple(paragraphs(page)) == PARAGRAPHS  # all of them, in this order
+    assert all(f"\n    {word}: " in page and text for word, text in paragraphs(page).items())
+
+
+def test_paragraphs_and_sentences_of_a_page():
+    page = """A set.
+
+    Licence: CC BY-NC 4.0 for the tables (v. 2); the pictures
+    are at a.org/b.html. Ask there.
+
+    Obtain: `isic image download --collections 1 DIR`. `kaggle` has it too. 2.0 is another.
+
+    A paragraph of its own. Licence: in the middle.
+    """
+    found = paragraphs(page)
+    assert found == {
+        "Licence": "CC BY-NC 4.0 for the tables (v. 2); the pictures are at a.org/b.html. Ask there.",
+        "Obtain": "`isic image download --collections 1 DIR`. `kaggle` has it too. 2.0 is another.",
+    }
+    assert first_sentence(found["Licence"]) == "CC BY-NC 4.0 for the tables (v. 2); the pictures are at a.org/b.html"
+    assert first_sentence(found["Obtain"]) == "`isic image download --collections 1 DIR`"
+    assert first_sentence("it is your own.") == "it is your own"
 
 
 @pytest.mark.data

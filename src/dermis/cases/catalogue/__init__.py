@@ -10,21 +10,33 @@ import pandas as pd
 
 from dermis.cases.catalogue import (  # noqa: F401 (importing them registers them)
     any_csv,
+    daffodil,
+    ddi,
     derm1m,
     derm7pt,
+    dermamnist,
     dermnet23,
     fitzpatrick17k,
     ham10000,
     hiba,
     image_folder,
+    isic2018_task3,
     isic2019,
     isic2020,
     isic2024,
     make,
+    midas,
     milk10k,
     msid,
     msld,
+    msld2,
     pad_ufes_20,
+    ph2,
+    scin,
+    sd198,
+    skincap,
+    skincon,
+    snu134,
 )
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.given_split import with_split

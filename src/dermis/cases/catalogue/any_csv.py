@@ -29,6 +29,8 @@ def any_csv(
 
     Licence: yours; state it with `licence=`, or map a column.
 
+    Obtain: it is your own.
+
     On disk: one table (give the file, or a folder with one table in it) and the pictures anywhere below its folder,
     loose or in zip files; they are found by name, with or without folders and extension, in any case.
 

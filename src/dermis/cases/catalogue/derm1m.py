@@ -28,6 +28,9 @@ def derm1m(files: Files, caption: str = "truncated_caption") -> Reading:
 
     Licence: CC BY-NC 4.0.
 
+    Obtain: accept the terms on huggingface.co/datasets/redlessone/Derm1M (an account is needed), then `hf download
+    redlessone/Derm1M --repo-type dataset --local-dir FOLDER`.
+
     On disk: `Derm1M_v2_pretrain.csv` and `Derm1M_v2_validation.csv`; the folders IIYI, edu, note, public, pubmed,
     reddit, twitter, validation_data, youtube, or the zip files of these names as downloaded.
 

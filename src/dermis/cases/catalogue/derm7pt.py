@@ -34,6 +34,8 @@ def derm7pt(files: Files, grouped: bool = True) -> Reading:
 
     Licence: academic research only, no redistribution.
 
+    Obtain: fill in the form on derm.cs.sfu.ca/Download.html; name and password for the archive come by mail.
+
     On disk: `release_v0/meta/` with `meta.csv`, `train_indexes.csv`, `valid_indexes.csv`, `test_indexes.csv`, or those
     four beside `images/`; pictures `images/<DIR>/<file>`.
 

@@ -19,6 +19,8 @@ def dermnet23(files: Files, valid: float = 0.1, seed: int = 0) -> Reading:
 
     Licence: none is stated that we know of; the pictures belong to the atlas. Ask there for more than private study.
 
+    Obtain: from Kaggle, `kaggle datasets download shubhamgoel27/dermnet` (an account is needed).
+
     On disk: `train/<class>/*.jpg` and `test/<class>/*.jpg` (`Acne and Rosacea Photos/acne-cystic-12.jpg`), loose or in
     a zip file, nested or not.
 

@@ -18,6 +18,9 @@ def fitzpatrick17k(files: Files) -> Reading:
 
     Licence: CC BY-NC-SA 3.0 for the annotations; the pictures belong to the atlases.
 
+    Obtain: the table is in the repository; for the pictures fill in the form that its README links to, or fetch them
+    from their urls.
+
     On disk: `fitzpatrick17k.csv`, pictures `<md5hash>.jpg` anywhere below (on request from the authors, or by their
     urls).
 

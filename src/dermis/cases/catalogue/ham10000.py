@@ -17,6 +17,10 @@ def ham10000(files: Files) -> Reading:
 
     Licence: CC BY-NC 4.0.
 
+    Obtain: from Harvard Dataverse, doi 10.7910/DVN/DBW86T, or Kaggle, `kaggle datasets download
+    kmader/skin-cancer-mnist-ham10000`. `isic image download --collections 212 FOLDER` brings the pictures, with another
+    table than the one that is read here.
+
     On disk: `HAM10000_metadata` (.csv, .tab or no extension; with or without the column `dataset`); pictures in
     `HAM10000_images_part_1` and `_part_2`, in one folder, or in zip files left as they are; masks
     `<image_id>_segmentation.png` anywhere below, where there are any.

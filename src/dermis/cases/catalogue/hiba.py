@@ -29,6 +29,9 @@ def hiba(files: Files) -> Reading:
 
     Licence: CC BY; each picture's own is in the licence column.
 
+    Obtain: `isic image download --collections 251 FOLDER` with the ISIC archive's client, isic-cli; no account is
+    needed.
+
     On disk: `metadata.csv` beside `<isic_id>.jpg`, as `isic image download --collections 251 FOLDER` leaves it, or the
     archive's zip file with its table beside it.
 

@@ -13,9 +13,11 @@ def image_folder(
 ) -> Reading:
     """A folder of pictures per class, with or without folders train, valid and test above.
 
-    Source: yours (Daffodil, SD-198, the MSID of Bala et al. and many others come like this).
+    Source: yours (the MSID of Bala et al. and many others come like this).
 
     Licence: yours; state it with `licence=`.
+
+    Obtain: it is your own, or a set that comes like this.
 
     On disk: `<class>/*.jpg`, `train/<class>/*.jpg` and `test/<class>/*.jpg`, or a zip file of either; folders around
     all of it are skipped, folders within a class belong to it.

@@ -21,6 +21,9 @@ def isic2019(files: Files, part: str | None = None) -> Reading:
 
     Licence: CC BY-NC 4.0.
 
+    Obtain: download the files of 2019 from challenge.isic-archive.com/data; no account is needed. `isic image download
+    --collections 65 FOLDER` (72: test) brings the pictures, without the challenge's tables.
+
     On disk: `ISIC_2019_Training_GroundTruth.csv`, `ISIC_2019_Training_Metadata.csv`, pictures in
     `ISIC_2019_Training_Input/`; `part="test"` reads the tables with Test in the name.
 

@@ -28,6 +28,10 @@ def isic2020(files: Files, binary: bool = False) -> Reading:
 
     Licence: CC BY-NC 4.0.
 
+    Obtain: download the files of 2020 from challenge.isic-archive.com/data, or join the competition on Kaggle: `kaggle
+    competitions download siim-isic-melanoma-classification`. `isic image download --collections 70 FOLDER` brings the
+    pictures, with another table than the one that is read here.
+
     On disk: `train.csv` or `ISIC_2020_Training_GroundTruth[_v2].csv` (v2 adds lesion_id); pictures `train/*.jpg`.
 
     Columns: diagnosis (`binary=True`: benign or malignant, in every row), finding.malignancy (the same: the challenge's

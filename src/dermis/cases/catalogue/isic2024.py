@@ -22,6 +22,9 @@ def isic2024(files: Files, part: str | None = None) -> Reading:
 
     Licence: CC BY-NC 4.0 as a set; each picture's own licence is in the licence column.
 
+    Obtain: join the competition on Kaggle, then `kaggle competitions download isic-2024-challenge`. The same pictures
+    are at doi 10.34970/2024-slice-3d.
+
     On disk: `train-metadata.csv` with `train-image.hdf5` (one key per isic_id, JPEG bytes) or
     `train-image/image/<isic_id>.jpg`; `part="test"` reads the `test-` files. Where both forms lie there, loose files
     win.

@@ -25,6 +25,8 @@ def make(files: Files) -> Reading:
 
     Licence: that of Derm1M, CC BY-NC 4.0.
 
+    Obtain: the example is in the repository; the authors' whole table is not published, the pictures are Derm1M's.
+
     On disk: one CSV with filename, truncated_caption, ontology_caption, visual_concept_caption, subcaption_1 to
     subcaption_8, sub_caption_mask (8 numbers), knowledge_masks (3 numbers); pictures by file name, whose leading
     folders (`/VL_Data/...`) are the authors' own and are dropped until something is found.

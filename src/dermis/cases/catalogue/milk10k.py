@@ -26,6 +26,8 @@ def milk10k(files: Files, part: str | None = None, fine: bool = False) -> Readin
 
     Licence: CC BY-NC (column copyright_license).
 
+    Obtain: download the files of MILK10k from challenge.isic-archive.com/landing/milk10k; no account is needed.
+
     On disk: `MILK10k_Training_Metadata.csv` (two rows per lesion), `MILK10k_Training_GroundTruth.csv`,
     `MILK10k_Training_Supplement.csv`, pictures `MILK10k_Training_Input/<lesion_id>/<isic_id>.jpg`. `part="test"`
     reads the 479 lesions of `MILK10k_Test_Metadata.csv`, which have no labels.

@@ -24,6 +24,8 @@ def msid(files: Files, part: str = "all") -> Reading:
     Licence: CC BY-SA 4.0 by that copy; the pictures belong to the sites that they are from
     (`image_list_with_sources_and_credits.xlsx`).
 
+    Obtain: it is not on Kaggle any more; the copy on heywhale.com (see Source) is what is left.
+
     On disk: `preprocessed_original_images/` and `augmented_images/`, each with the folders chickenpox, cowpox, healthy,
     measles, monkeypox, smallpox; loose or in a zip file, nested or not, either of them missing. Copies are named
     `aug_ch_0001_0001.jpg`: class, original, copy. Of any name the first number is that of the original in its class.

@@ -33,6 +33,8 @@ def msld(files: Files, part: str = "all") -> Reading:
     Licence: MIT in the authors' repository; the pictures are from news portals, websites and case reports, and belong
     to these.
 
+    Obtain: from Kaggle, `kaggle datasets download nafin59/monkeypox-skin-lesion-dataset` (an account is needed).
+
     On disk: `Original Images/`, `Augmented Images/` (each with two class folders: `Monkey Pox` and `Others`,
     `Monkeypox_augmented` and `Others_augmented`), `Fold1/` with `Train`, `Val` and `Test` above two class folders;
     loose or in zip files, any of them nested in folders of its own name or missing. Originals are named by patient and
@@ -52,14 +54,14 @@ def msld(files: Files, part: str = "all") -> Reading:
     leaves out, have no split. Folds and fine-tuning learn from copies, and choose and score on originals. Of the
     authors' three folds one is published. M2CG says 3,152 copies; its figures fit five tests of 20 + 25 originals.
     Others are chickenpox and measles; which is which is not said. Version 2.0 (755 pictures, 6 classes) is another
-    layout and not read.
+    layout, which `msld2` reads.
     """
     pictures = files.placed()
     folders = pictures["folders"].map(lambda names: [name.casefold() for name in names])
     if found := sorted(VERSION_2 & {name for names in folders for name in names}):
         raise ValueError(
             f"{files.root} has pictures of {', '.join(found)}: it looks like MSLD 2.0 or another set of pox pictures, "
-            "and `msld` reads version 1, monkeypox and others. Try `folder`."
+            "and `msld` reads version 1, monkeypox and others. Try `msld2`, or `folder`."
         )
     pictures["place"] = [next((p for p in PLACES if any(n.startswith(p) for n in names)), None) for names in folders]
     elsewhere = int(pictures["place"].isna().sum())

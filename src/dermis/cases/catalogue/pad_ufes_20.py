@@ -31,6 +31,8 @@ def pad_ufes_20(files: Files) -> Reading:
 
     Licence: CC BY 4.0.
 
+    Obtain: download it from data.mendeley.com/datasets/zr7vgbcyr2; no account is needed.
+
     On disk: `metadata.csv`; pictures in `imgs_part_1`, `_2`, `_3` or in one folder `images`, as .png or re-encoded.
     Where such folders exist, pictures elsewhere below are not used (re-cut copies carry the same names).
 

@@ -1,20 +1,24 @@
 """docs/data.md: the readers' docstrings as one document."""
 
 import inspect
+import re
 
 from dermis.cases.catalogue.reader import READERS
 
+PARAGRAPHS = ("Source", "Licence", "Obtain", "On disk", "Columns", "Counts", "Group key", "Traps")
+"""what every reader's docstring says, each in a paragraph that begins with the word and a colon"""
+
 PREFACE = """# Data sets
 
-One section per reader, below, and each is the docstring of that reader; `dermis list readers` prints their first lines,
-`dermis import NAME` the page.
+One section per reader, below, and each is the docstring of that reader; `dermis list datasets` names them with
+their licences and how to obtain them, `dermis import NAME` prints the page. Nothing is ever downloaded by dermis.
 
     dermis import ham10000 path/to/HAM10000 --out cases.parquet
 
 What holds for all of them:
 
-- A data set is read as it was downloaded: zip and HDF5 files stay packed, releases may be nested, pictures may be
-  spread over part folders, names and extensions may differ in case. Tables are known by their header, not by their
+- A data set is read as it was downloaded: zip, HDF5 and NumPy files stay packed, releases may be nested, pictures may
+  be spread over part folders, names and extensions may differ in case. Tables are known by their header, not by their
   name; .csv, .tab and .tsv in UTF-8 (with or without byte-order mark) or Windows-1252, and .xlsx where openpyxl is
   installed.
 - Every row of the table becomes a case, also when its picture is not on disk: the path is then where the picture
@@ -61,6 +65,17 @@ def pages() -> str:
     """The whole document, in Markdown."""
     sections = [f"## {name}\n\n{inspect.getdoc(READERS[name])}\n" for name in READERS]
     text = "\n".join([PREFACE, *sections])
-    for word in ("Source", "Licence", "On disk", "Columns", "Counts", "Group key", "Traps"):
+    for word in PARAGRAPHS:
         text = text.replace(f"\n{word}: ", f"\n**{word}.** ")
     return text
+
+
+def paragraphs(page: str) -> dict[str, str]:
+    """The paragraphs of a reader's docstring that begin with a word of PARAGRAPHS: word -> text, in one line."""
+    blocks = [" ".join(block.split()) for block in page.split("\n\n")]
+    return {word: b.removeprefix(f"{word}: ") for b in blocks for word in PARAGRAPHS if b.startswith(f"{word}: ")}
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop before a new sentence, without it: that in a number or an address is none."""
+    return re.split(r"\.(?=\s+[A-Z`]|$)", text, maxsplit=1)[0]
