@@ -4,7 +4,7 @@ BIN := .venv/bin
 # two processes with one thread each are faster and steadier for small tests than one with two
 TEST_THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-slow browser test-browser lint format bench clean
+.PHONY: demo test coverage test-slow browser test-browser lint format bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermis needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -25,6 +25,9 @@ browser:
 # pictures of the page: DERMIS_SCREENSHOTS=folder make test-browser
 test-browser: .venv/installed
 	$(TEST_THREADS) $(BIN)/python -m pytest -m browser tests/serve
+
+coverage: .venv/installed
+	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --cov=dermis --cov-report=term:skip-covered --cov-report=html:runs/coverage
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m 'slow and not gpu and not net and not browser'

@@ -7,7 +7,7 @@ import pytest
 
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.finetune import protocol_name
-from dermis.evaluation.published import published_protocols, published_table, published_tables, settings_of
+from dermis.evaluation.published import published_table, published_tables, settings_of
 from dermis.evaluation.target_classes import AVERAGE, METRICS, TARGETS
 from dermis.language.prompts import class_list
 
@@ -104,7 +104,6 @@ def test_protocols_are_those_of_the_papers():
     assert settings_of(hold_out.data, hold_out.protocol) == EvaluationConfig(
         protocols=["retrieval"], split="valid", recall_at=[1, 5, 10, 50, 200], diagonal=True, **plain
     )
-    assert {"make-full", "derm1m-test"} <= set(published_protocols())
     with pytest.raises(ValueError, match="Did you mean 'make-1'"):
         published_table("make1")
 

@@ -113,11 +113,6 @@ def published_tables() -> list[str]:
     return list(_data()["tables"])
 
 
-def published_protocols() -> dict[str, str]:
-    """Named protocol -> what it does."""
-    return {name: protocol["about"] for name, protocol in _data()["protocols"].items()}
-
-
 def published_table(name: str) -> PublishedTable:
     """A published table by name; raises ValueError for a wrong one."""
     if name not in _data()["tables"]:

@@ -12,7 +12,6 @@ from dermis.cases.catalogue.table import find_table
 
 SUBCAPTIONS = tuple(f"subcaption_{k}" for k in range(1, 9))
 ROW = ("filename", "truncated_caption", "ontology_caption", "visual_concept_caption", *SUBCAPTIONS)
-MASKS = ("knowledge_masks", "sub_caption_mask")
 RAW, ONTOLOGY, VISUAL = range(3)
 
 
