@@ -26,7 +26,7 @@ def derm7pt(shared_data, tmp_path_factory) -> Path:
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("derm7pt")
-    module.stand_in(shared_data / "derm7pt_tables", folder, 64)
+    module.stand_in(shared_data / "derm7pt_tables", folder, 32)
     dermis("import", "derm7pt", folder, "--out", folder / "derm7pt.parquet")
     return folder / "derm7pt.parquet"
 
@@ -34,7 +34,7 @@ def derm7pt(shared_data, tmp_path_factory) -> Path:
 @pytest.mark.data
 def test_from_the_official_layout_to_table_one(derm7pt, tmp_path, capsys):
     run, cache = tmp_path / "run", ["--data.cache", tmp_path / "cache"]
-    short = ["--training.contrast.batch-size", 64, "--training.labels.batch-size", 128]
+    short = ["--training.contrast.batch-size", 64, "--training.labels.batch-size", 128, "--model.image.size", 32]
     dermis("train", "sm3", "--smoke", "--out", run, "--data.manifest", derm7pt, *cache, *short)
     report = Report.read(run / "report" / "report.json")
     assert (report.cases, report.split) == (395, "test")

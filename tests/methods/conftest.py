@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -67,18 +65,15 @@ def outcome(page: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"loss": loss.detach(), **{name: p.grad for name, p in page.named_parameters() if p.grad is not None}}
 
 
-def _rank(number, folder, build, make_batch, each):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+def _half(number, build, make_batch, each):
     own = list(slices(make_batch(), 2))[number]
-    torch.save([outcome(build(**settings), own) for settings in each], f"{folder}/{number}.pt")
-    dist.destroy_process_group()
+    return [outcome(build(**settings), own) for settings in each]
 
 
-def assert_two_ranks_are_one(folder, build, make_batch, each=({},)) -> None:
+def assert_two_ranks_are_one(two_ranks, build, make_batch, each=({},)) -> None:
     """Half of the batch on each of two ranks: their mean loss and gradients are those of the whole, for ``each``
     settings. ``build`` and ``make_batch`` are functions of a test module, which the ranks import."""
-    mp.spawn(_rank, args=(str(folder), build, make_batch, each), nprocs=2)
-    ranks = [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
+    ranks = two_ranks(_half, build, make_batch, each)
     for n, settings in enumerate(each):
         for key, expected in outcome(build(**settings), make_batch()).items():
             mean = sum(rank[n][key] for rank in ranks) / 2

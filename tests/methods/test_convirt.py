@@ -86,5 +86,5 @@ def make_batch():
     return tiny_batch(CAPTIONS)
 
 
-def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path):
-    assert_two_ranks_are_one(tmp_path, build, make_batch)
+def test_two_ranks_give_the_value_and_gradient_of_one(two_ranks):
+    assert_two_ranks_are_one(two_ranks, build, make_batch)

@@ -193,5 +193,5 @@ def test_what_it_cannot_work_with_is_refused(batch):
     assert methods()["gloria"] is GLoRIA
 
 
-def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path):
-    assert_two_ranks_are_one(tmp_path, build, make_batch, SETTINGS)
+def test_two_ranks_give_the_value_and_gradient_of_one(two_ranks):
+    assert_two_ranks_are_one(two_ranks, build, make_batch, SETTINGS)

@@ -244,8 +244,8 @@ def test_what_it_cannot_work_with_is_refused(batch):
     assert methods()["m2cg"] is M2CG
 
 
-def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path):
-    assert_two_ranks_are_one(tmp_path, build, make_batch, SETTINGS)
+def test_two_ranks_give_the_value_and_gradient_of_one(two_ranks):
+    assert_two_ranks_are_one(two_ranks, build, make_batch, SETTINGS)
 
 
 def test_towers_and_generator_start_from_one_bert(tmp_path):

@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
 from dermis.batch.slices import slices
@@ -271,17 +269,14 @@ def step(batch, skip):
     return {"loss": loss.detach(), **{name: p.grad for name, p in page.named_parameters()}}
 
 
-def _worker(number, folder):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+def _worker(number):
     part = list(slices(six(), 2))[number]
-    torch.save(step(part, skip=3 * number), f"{folder}/{number}.pt")
-    dist.destroy_process_group()
+    return step(part, skip=3 * number)
 
 
-def test_two_ranks_that_hide_the_same_patches_give_the_value_and_gradient_of_one(tmp_path):
+def test_two_ranks_that_hide_the_same_patches_give_the_value_and_gradient_of_one(two_ranks):
     """Each rank draws its own masks; here the second one's generator is where one rank's would be by then."""
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2)]
+    ranks = two_ranks(_worker)
     for name, value in step(six(), skip=0).items():
         mean = (ranks[0][name] + ranks[1][name]) / 2
         torch.testing.assert_close(mean, value, rtol=1e-9, atol=1e-12, msg=name)

@@ -5,8 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -292,22 +290,17 @@ LABELS = [{"relation": r, "as_released": a} for r, a in (("tel", False), ("tel",
 HALVES = {4: (slice(0, 4), slice(4, 8)), 6: (slice(0, 6), slice(6, 12))}
 
 
-def worker(number, folder):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
-    found = {
+def worker(number):
+    return {
         "labels": [step_in_labels(HALVES[6][number], seed=number, **settings) for settings in LABELS],
         "released": contrast(HALVES[4][number], train=True, as_released=True),
         "paper": contrast(HALVES[4][number], train=False, as_released=False),
     }
-    torch.save(found, f"{folder}/{number}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
-    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
+def ranks(two_ranks):
+    return two_ranks(worker)
 
 
 def close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -4,8 +4,6 @@ from copy import deepcopy
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from dermis.batch.slices import slices
@@ -140,8 +138,7 @@ def test_the_loss_of_concatenated_slices_is_the_whole_loss(name):
     torch.testing.assert_close(page.loss(together, batch)["loss"], whole, rtol=1e-12, atol=1e-12)
 
 
-def _worker(number, folder):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+def _worker(number):
     found = {}
     for name in PAGES:
         page = build(name).eval()  # heads by their running statistics: those of a batch are each rank's own
@@ -151,13 +148,11 @@ def _worker(number, folder):
         if name == "moco":
             page.after_step(0)
             found[name]["queue"] = page.queue("image")
-    torch.save(found, f"{folder}/{number}.pt")
-    dist.destroy_process_group()
+    return found
 
 
-def test_two_ranks_give_the_value_and_gradient_of_one(tmp_path):
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2)]
+def test_two_ranks_give_the_value_and_gradient_of_one(two_ranks):
+    ranks = two_ranks(_worker)
     for name in PAGES:
         page = build(name).eval()
         loss = page(six())["loss"]

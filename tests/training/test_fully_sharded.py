@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import nn
 
@@ -87,7 +86,7 @@ def pictures(batch=12):
     return torch.randn(batch, 2, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def gradients(_folder):
+def gradients():
     """Loss and gradients of the whole batch; the cut method holds half of its blocks here."""
     torch.manual_seed(0)
     method = Contrast().double()
@@ -147,46 +146,40 @@ def run(folder, manifest, accumulate=1, die_at=None, **settings):
     return {**method.state_dict(), "seen": torch.stack(watch.seen)}
 
 
-def _worker(number, folder, what, arguments):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
+def _worker(number, what, arguments):
     fully_sharded.SMALLEST = 1000
-    torch.save(what(folder / "run", *arguments), folder / f"{number}.pt")
-    dist.destroy_process_group()
+    return what(*arguments)
 
 
-def on_two_ranks(folder, what, *arguments):
-    (folder / "rendezvous").unlink(missing_ok=True)
-    mp.spawn(_worker, args=(folder, what, arguments), nprocs=2)
-    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
-
-
-def test_loss_gradient_and_clipping_of_two_ranks_are_one_ranks(tmp_path):
-    first, second = on_two_ranks(tmp_path, gradients)
-    for name, value in gradients(None).items():
+def test_loss_gradient_and_clipping_of_two_ranks_are_one_ranks(two_ranks):
+    first, second = two_ranks(_worker, gradients, ())
+    for name, value in gradients().items():
         torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}")
         torch.testing.assert_close(second[name], value, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_ranks_end_where_one_does_and_evaluate_whole_methods(photographs: Manifest, tmp_path, accumulate):
+def test_two_ranks_end_where_one_does_and_evaluate_whole_methods(
+    photographs: Manifest, tmp_path, two_ranks, accumulate
+):
     alone = run(tmp_path / "alone", photographs, accumulate)
-    for found in on_two_ranks(tmp_path, run, photographs, accumulate):
+    for found in two_ranks(_worker, run, (tmp_path / "run", photographs, accumulate)):
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
     assert all(a != b for a, b in pairwise(alone["seen"].tolist()))
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(photographs: Manifest, tmp_path):
+def test_a_run_goes_on_with_another_number_of_ranks(photographs: Manifest, tmp_path, two_ranks):
     whole = run(tmp_path / "whole", photographs)
     del whole["seen"]  # the second half does not see the first
-    on_two_ranks(tmp_path, run, photographs, 1, 4)
+    two_ranks(_worker, run, (tmp_path / "run", photographs, 1, 4))
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     assert newest.name == "step-00000003"  # it died in the fourth
     found = run(tmp_path / "run", photographs)
     for name, value in whole.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
-    run(tmp_path / "back" / "run", photographs, 1, 4)
-    for found in on_two_ranks(tmp_path / "back", run, photographs):
+    run(tmp_path / "back", photographs, 1, 4)
+    for found in two_ranks(_worker, run, (tmp_path / "back", photographs)):
         for name, value in whole.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}")
 

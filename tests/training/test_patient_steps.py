@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 import dermis
 from dermis.batch.loader import Batches
@@ -93,12 +91,9 @@ def test_slices_that_tear_patients_apart_take_the_whole_batchs_steps(cases, whol
 
 
 def _worker(number, cases, folder):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
-    torch.save(run(cases, folder / "run"), folder / f"{number}.pt")
-    dist.destroy_process_group()
+    return run(cases, folder)
 
 
-def test_two_ranks_with_four_patients_each_end_where_one_with_eight_does(cases, whole, tmp_path):
-    mp.spawn(_worker, args=(cases, tmp_path), nprocs=2)
-    for number in range(2):
-        assert_close(torch.load(tmp_path / f"{number}.pt", weights_only=True), whole)
+def test_two_ranks_with_four_patients_each_end_where_one_with_eight_does(cases, whole, tmp_path, two_ranks):
+    for found in two_ranks(_worker, cases, tmp_path / "run"):
+        assert_close(found, whole)

@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from dermis.batch.augment import AUGMENTATIONS, Normalise
@@ -49,18 +47,14 @@ def steps(manifest, folder, accumulate):
 
 
 def _worker(number, manifest, folder, accumulate):
-    dist.init_process_group("gloo", rank=number, world_size=2, init_method=f"file://{folder}/rendezvous")
     assert any_rank(number == 1, torch.device("cpu"))
     assert not any_rank(False, torch.device("cpu"))
-    torch.save(steps(manifest, folder / "run", accumulate), folder / f"{number}.pt")
-    dist.destroy_process_group()
+    return steps(manifest, folder, accumulate)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_ranks_end_where_one_does(photographs: Manifest, tmp_path, accumulate):
-    mp.spawn(_worker, args=(photographs, tmp_path, accumulate), nprocs=2)
+def test_two_ranks_end_where_one_does(photographs: Manifest, tmp_path, two_ranks, accumulate):
     one = steps(photographs, tmp_path / "alone", accumulate)
-    for number in range(2):
-        other = torch.load(tmp_path / f"{number}.pt", weights_only=True)
+    for other in two_ranks(_worker, photographs, tmp_path / "run", accumulate):
         for name, value in one.items():
             torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-6)

@@ -32,7 +32,8 @@ def run(cases, folder, recipe, arguments, die_at=None):
     for stage, loop in stages_of(experiment).items():
         if stage:
             method.start_stage(stage)
-        loop = replace(loop, checkpoint_steps=1, epochs=2, batch_size=8, workers=0)
+        newest = die_at[1] - 1 if die_at else 0  # before the step in which it dies
+        loop = replace(loop, checkpoint_steps=newest or None, epochs=2, batch_size=8, workers=0)
         batches = batches_of(experiment, method, chosen, texts, loop)
 
         def die(step, stage=stage):

@@ -35,7 +35,8 @@ def run(cases, folder, arguments, die_at=None):
     small = ["--model.image.size", "48", "--model.text.layers", "1", "--training.epochs", "2"]
     recipe, flags = ("make_synthetic", arguments) if arguments[0].startswith("--") else (arguments[0], arguments[1:])
     experiment = read_experiment(find_recipe(recipe), [*given, *small, *flags], smoke=recipe == "m2cg")
-    experiment = replace(experiment, training=replace(experiment.training, checkpoint_steps=1))
+    newest = die_at - 1 if die_at else None  # before the step in which it dies
+    experiment = replace(experiment, training=replace(experiment.training, checkpoint_steps=newest))
     manifest = cases_of(experiment.data, 0)
     whole = getattr(methods()[experiment.method.name], "whole", ())
     chosen, texts, _ = training_cases(manifest, experiment.data, 0, texts_read(experiment), whole)

@@ -56,7 +56,7 @@ def _gathered(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         value = whole(tensor)
         if is_main():
-            found[name] = value.cpu().contiguous().clone()
+            found[name] = value.to("cpu", copy=True, memory_format=torch.contiguous_format)
     return found
 
 
