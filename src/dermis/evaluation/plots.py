@@ -59,23 +59,30 @@ def confusion_plot(label_N: np.ndarray, predicted_N: np.ndarray, classes: Sequen
 
     count_CC = confusion_matrix(label_N, predicted_N, len(classes))
     share_CC = count_CC / np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
-    side = min(9.0, 2.2 + 0.42 * len(classes))
+    named = len(classes) <= NAMED
+    names = [_short(c) for c in classes] if named else []
+    # inches, set here: letting matplotlib find them would draw everything twice
+    side = min(8.4, max(1.6, 0.42 * len(classes)))
+    margin = 0.45 + 0.072 * max(map(len, names), default=3)
+    width, height = margin + side + 1.0, margin + side + 0.1
     with rc_context(STYLE):
-        figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-        axes = figure.add_subplot(xlabel="called", ylabel="truth", aspect="equal")
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((margin / width, margin / height, side / width, side / height))
+        axes.set(xlabel="called", ylabel="truth")
         fade = LinearSegmentedColormap.from_list("fade", [f"{ACCENT}00", ACCENT])
-        cells = axes.pcolormesh(share_CC, cmap=fade, vmin=0, vmax=1, rasterized=len(classes) > NAMED)
+        cells = axes.pcolormesh(share_CC, cmap=fade, vmin=0, vmax=1, rasterized=not named)
         axes.invert_yaxis()
         axes.spines[:].set_visible(False)
-        if len(classes) <= NAMED:
+        if named:
             middle = np.arange(len(classes)) + 0.5
-            axes.set_xticks(middle, [_short(c) for c in classes], rotation=90)
-            axes.set_yticks(middle, [_short(c) for c in classes])
+            axes.set_xticks(middle, names, rotation=90)
+            axes.set_yticks(middle, names)
             axes.tick_params(length=0)
             for i, j in zip(*np.nonzero(count_CC), strict=True):
                 colour = "white" if share_CC[i, j] > 0.55 else INK
                 axes.text(j + 0.5, i + 0.5, str(count_CC[i, j]), ha="center", va="center", fontsize=7, color=colour)
-        bar = figure.colorbar(cells, ax=axes, shrink=0.6, label="share of the true class")
+        beside = (margin + side + 0.15) / width, (margin + 0.2 * side) / height, 0.12 / width, 0.6 * side / height
+        bar = figure.colorbar(cells, cax=figure.add_axes(beside), label="share of the true class")
         bar.outline.set_visible(False)
         return _svg(figure, "Confusion matrix: rows are the truth, columns what the model called it")
 
@@ -89,7 +96,8 @@ def reliability_plot(probability_NC: np.ndarray, label_N: np.ndarray) -> str:
     edges = np.linspace(0, 1, len(share) + 1)
     error = expected_calibration_error(probability_NC, label_N)[0]
     with rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 4.8), layout="constrained")
+        figure = Figure(figsize=(4.4, 4.8))
+        figure.subplots_adjust(left=0.14, right=0.97, bottom=0.1, top=0.98, hspace=0.08)
         upper, lower = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
         upper.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="as it should be")
         upper.plot(
@@ -117,7 +125,8 @@ def roc_plot(score_NC: np.ndarray, label_N: np.ndarray, classes: Sequence[str]) 
     cases = np.bincount(label_N, minlength=len(classes))
     shown = [c for c in np.argsort(-cases, kind="stable")[: len(CURVES)] if 0 < cases[c] < len(label_N)]
     with rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 4.8), layout="constrained")
+        figure = Figure(figsize=(4.8, 4.8))
+        figure.subplots_adjust(left=0.12, right=0.98, bottom=0.11, top=0.97)
         axes = figure.add_subplot(aspect="equal", xlabel="1 − specificity", ylabel="sensitivity")
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         for colour, c in zip(CURVES, shown, strict=False):
