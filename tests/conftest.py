@@ -63,7 +63,7 @@ class TwoRanks:
                     answers[self.lines.index(line)] = torch.load(io.BytesIO(saved), weights_only=True)
                     waited_for.remove(line)
         except BaseException:
-            self.stop()
+            self.stop(patience=0)
             raise
         return answers
 
@@ -78,8 +78,12 @@ class TwoRanks:
             self.processes.append(process)
             self.lines.append(ours)
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 5) -> None:
+        """Let them end by themselves, or after ``patience`` seconds in any case."""
+        for line in self.lines:
+            line.close()
         for process in self.processes:
+            process.join(patience)
             process.kill()
             process.join()
         self.processes, self.lines = [], []
