@@ -1,12 +1,17 @@
 """The house's own rules, where a program can check them."""
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+
+from dermis.methods import methods
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(ROOT.glob("src/dermis/**/*.py"))
@@ -58,6 +63,23 @@ def test_help_needs_no_heavy_import():
     program = f"import sys, dermis.cli; dermis.cli.main(['--help']); print(sorted({heavy}))"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_a_methods_page_has_the_same_parts_as_the_others(name):
+    page = methods()[name]
+    told = sys.modules[page.__module__].__doc__
+    places = [re.search(rf"^{part}", told, re.MULTILINE) for part in ("Paper  ", "Release  ", "Shapes: ")]
+    assert all(places), told[:300]
+    assert [m.start() for m in places] == sorted(m.start() for m in places)
+    assert re.search(r"^(Differs from|Open in the paper)", told, re.MULTILINE)
+    assert re.search(r" \(\d(-\d+)?\)", told), "equations are numbered"
+    assert page.citation.startswith("@")
+    [settings] = ast.parse(inspect.getsource(page.Config)).body
+    for line, after in pairwise([*settings.body, None]):
+        if isinstance(line, ast.AnnAssign) and not ast.unparse(line.annotation).startswith("ClassVar"):
+            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            assert said, f"{ast.unparse(line.target)} has no docstring"
 
 
 @pytest.mark.parametrize("recipe", sorted(ROOT.glob("recipes/*.yaml")), ids=lambda p: p.stem)

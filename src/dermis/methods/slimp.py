@@ -1,6 +1,7 @@
 """SLIMP -- Nested multi-modal contrast of skin lesions, their metadata and their patients (arXiv 2505.23709).
 
 Paper    its abstract, figures and reviews; no full text and no code at the time of writing. What is ours is marked.
+Release  none
 
 A picture of a lesion finds the lesion's table, and what a patient's lesions have in common finds the patient's table:
 

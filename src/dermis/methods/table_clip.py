@@ -1,7 +1,8 @@
 """CLIP and SigLIP between a picture and its table: the flat rivals of SLIMP with their own losses.
 
-Papers   CLIP https://arxiv.org/abs/2103.00020 (methods/clip.py), SigLIP https://arxiv.org/abs/2303.15343
+Paper    CLIP https://arxiv.org/abs/2103.00020 (methods/clip.py), SigLIP https://arxiv.org/abs/2303.15343
          (methods/siglip.py); image and table as in MMCL (Hager et al., CVPR 2023, https://arxiv.org/abs/2303.14080)
+Release  none of the two with a table
 
     u_i = a(f(x_i)) / |a(f(x_i))|,    v_i = b(t(m_i)) / |b(t(m_i))|          m_i: all columns of the case
     L = CLIP's softmax or SigLIP's sigmoid of s u_i·v_j (+ b)                                        (1)
