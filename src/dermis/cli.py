@@ -20,7 +20,8 @@ COMMANDS = {
     "corpus": "clean a pre-training corpus: lengths, languages, duplicates, panels, leaks; nothing is lost",
     "export": "write a manifest as the training table of MAKE or Derm1M",
     "train": "train what a recipe says, evaluate it, and leave a model folder and a report",
-    "evaluate": "run evaluation protocols on a trained model",
+    "evaluate": "run evaluation protocols on a trained model: on a manifest, as a published table, or a whole suite",
+    "leaderboard": "set several models' suites side by side: a table of their numbers, and the mean rank",
     "calibrate": "teach a model calibrated probabilities, sets with a promise, and when to say not sure",
     "embed": "write the embeddings of a manifest's pictures into a folder; what exists is skipped",
     "search": "show the cases nearest to a picture, a text or both",
@@ -29,7 +30,7 @@ COMMANDS = {
     "serve": "put a model behind an HTTP API and a page, with limits, in batches; nothing sent is kept",
     "generate": "write a text about each picture with a model that learnt to (m2cg)",
     "extrapolate": "give image-only cases the metadata of the reference case that looks most alike",
-    "list": "name readers, methods, recipes, augmentations, templates, class lists, tables, published models",
+    "list": "name data sets, methods, recipes, augmentations, templates, class lists, tables, suites, published models",
     "doctor": "say what is installed, what is missing and for what, and whether the loader or the model is slow",
 }
 

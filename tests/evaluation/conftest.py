@@ -9,8 +9,10 @@ from torch import nn
 
 from dermis.cases.manifest import Manifest
 from dermis.methods.tables import learn_tables
+from dermis.model import save
 from dermis.recipe import to_mapping
 from dermis.towers.branches import Branches
+from dermis.towers.build import ImageTowerConfig, TextTowerConfig, TwoTowerConfig, build_two_tower
 
 DIAGNOSES = ["melanoma", "nevus", "nevus", "nevus", "wart"]
 D = 6
@@ -85,3 +87,24 @@ def branches(lesions):
         return model.eval()
 
     return build
+
+
+@pytest.fixture(scope="session")
+def two_models_and_sets(tmp_path_factory):
+    """A folder with the models seed-0 and seed-1, and sets with pictures, one of which is none."""
+    folder = tmp_path_factory.mktemp("suite")
+    text = TextTowerConfig(width=16, layers=1, heads=2, context_length=16)
+    image = ImageTowerConfig(name="test_vit", size=32)
+    for seed in (0, 1):
+        model = build_two_tower(TwoTowerConfig(image=image, text=text, embed_dim=8), seed=seed)
+        save(folder / f"seed-{seed}" / "model", model)
+    rng = np.random.default_rng(0)
+    for i in range(36):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (folder / "35.png").write_bytes(b"no picture")
+    ids = {"case_id": [f"c{i}" for i in range(36)], "image": [f"{i}.png" for i in range(36)]}
+    labelled = pd.DataFrame(ids | {"diagnosis": ["acne", "nevus", "wart"] * 12})
+    Manifest.build(labelled, folder).write(folder / "sets" / "pad-ufes-20.parquet")
+    captioned = pd.DataFrame(ids | {"caption": [f"case {i}" for i in range(36)]})
+    Manifest.build(captioned, folder).write(folder / "sets" / "skincap.csv")
+    return folder

@@ -88,8 +88,9 @@ REFUSED = {
         "progressive JPEG of more than 200 scans",
     ),
     "deep.jpg": (JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "12-bit JPEG; only 8 bit are read"),
-    "dicom.dcm": (bytes(128) + b"DICM" + bytes(100), "it is a DICOM file, which needs the extra dermis[dicom]"),
-    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(100), "it is a HEIC file, which needs the extra dermis[heic]"),
+    "dicom.dcm": (bytes(128) + b"DICM" + bytes(100), "it is a DICOM file that names no transfer syntax"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(100), "its HEIC header is truncated or damaged"),
+    "clip.mov": (b"\0\0\0\x14ftypqt  " + bytes(100), "it is a MP4 or QuickTime file, which is not a picture"),
     "new.avif": (b"\0\0\0\x18ftypavif" + bytes(100), "it is a AVIF file, which is not read; convert it"),
     "page.pdf": (b"%PDF-1.7" + bytes(100), "it is a PDF file, which is not a picture"),
 }

@@ -30,7 +30,10 @@ from dermis.pictures.tar import INDEX, Member, index_of
 from dermis.progress import Report
 
 VERSION = 1
-NAMES = {"JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WebP": "webp", "BMP": "bmp", "GIF": "gif"}
+NAMES = {
+    "JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WebP": "webp", "BMP": "bmp", "GIF": "gif", "DICOM": "dcm",
+    "HEIC": "heic",
+}  # fmt: skip
 """what the header of a picture without a file name says -> extension"""
 
 

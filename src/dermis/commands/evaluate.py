@@ -12,7 +12,7 @@ import tyro
 from dermis.evaluation.config import EvaluationConfig
 
 OF_TABLES = ("seed", "n_boot")
-"""the settings of EvaluationConfig that a published table leaves open"""
+"""the settings of EvaluationConfig that a published table or a suite leaves open"""
 
 
 @dataclass(kw_only=True)
@@ -23,27 +23,38 @@ class Evaluate:
 
     With --table: measure the model as a published table does, on every data set of the table that is there, and print
     its numbers beside the published ones (table.md, table.json and a report for each set).
+
+    With --suite: measure the model on every row of a suite (`dermis list suites`) whose set is there. Each row leaves
+    OUT/rows/ROW.json and OUT/reports/ROW, and is not measured again while model, cases and settings stay the same, so
+    the same command goes on where it was interrupted. `dermis leaderboard OUT …` sets models side by side.
     """
 
     model: tyro.conf.Positional[str]
     """a model folder (dermis or open_clip), local-dir:FOLDER or hf-hub:ORG/REPO"""
     manifest: tyro.conf.Positional[Path | None] = None
-    """cases.parquet or cases.csv with the columns `split` and `diagnosis`; not with --table"""
+    """cases.parquet or cases.csv with the columns `split` and `diagnosis`; not with --table or --suite"""
     root: Path | None = None
     """image root, if not the one the manifest records"""
     picture: Literal["image", "dermoscopy"] = "image"
-    """the manifest's column that is the case's picture; not with --table"""
+    """the manifest's column that is the case's picture; not with --table or --suite"""
     table: str | None = None
     """a published table: make-1, make-2, make-3, o-make, derm1m-zero-shot, derm1m-retrieval, dermfm-zero-shot,
     dermfm-10-percent-probe, sm3-1, sm3-2, sm3-3, m2cg-1, m2cg-2 or m2cg-3"""
+    suite: str | None = None
+    """a suite of evaluations: derm"""
     sets: Path = Path("sets")
-    """with --table: folder of the manifests NAME.parquet (or .csv) that `dermis import` made: pad, f17k, skincap, …"""
+    """folder of the manifests NAME.parquet (or .csv) that `dermis import` made. With --table: pad, f17k, skincap, …;
+    with --suite the names of `dermis list datasets`: pad-ufes-20, fitzpatrick17k, skincap, …"""
     keep: Path | None = None
-    """list of the pictures to score, a CSV with image_path or filename; with --table: folder of such lists, NAME.csv"""
+    """list of the pictures to score, a CSV with image_path or filename; with --table: folder of such lists, NAME.csv;
+    not with --suite"""
     terms: Path | None = None
     """with --table: JSON file of concept terms in MAKE's form, instead of ours"""
     out: Path = Path("report")
-    """folder for the report; with --table also for what is fine-tuned (OUT/runs), and gone on from the next time"""
+    """folder for the report; with --table also for what is fine-tuned (OUT/runs), with --suite for its rows; both are
+    gone on from the next time"""
+    name: str | None = None
+    """what reports call the model; none: its folder's name"""
     cache: Path = Path("runs/embeddings")
     """where embeddings of pictures are kept between runs"""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -65,38 +76,49 @@ def run(arguments: Sequence[str]) -> int:
     model = load(asked.model, "cuda" if torch.cuda.is_available() else "cpu")
     with counting("embedding pictures") as progress:
         named = {
-            "name": Path(asked.model).name,
+            "name": asked.name or Path(asked.model).name,
             "embed": partial(embed_cases, model, cache=asked.cache, progress=progress),
             "cache": asked.cache,
             "command": "dermis evaluate " + " ".join(arguments),
         }
-        lines = one_manifest(asked, model, named) if asked.table is None else table(asked, model, named)
+        measure = table if asked.table is not None else suite if asked.suite is not None else one_manifest
+        lines = measure(asked, model, named)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
 def check(asked: Evaluate) -> None:
     """Raise ValueError for options that have no effect beside the others."""
-    if (asked.table is None) == (asked.manifest is None):
-        raise ValueError("give either a manifest, or --table with a folder of manifests (--sets).")
-    if asked.table is None:
-        beside_tables = {"--sets": asked.sets != Path("sets"), "--terms": asked.terms is not None}
-        if used := [name for name, given in beside_tables.items() if given]:
-            raise ValueError(f"{used[0]} belongs to --table, which is not given.")
+    if sum(given is not None for given in (asked.manifest, asked.table, asked.suite)) != 1:
+        raise ValueError("give either a manifest, or --table or --suite with a folder of manifests (--sets).")
+    if asked.table is None and asked.terms is not None:
+        raise ValueError("--terms belongs to --table, which is not given.")
+    if asked.manifest is not None:
+        if asked.sets != Path("sets"):
+            raise ValueError("--sets belongs to --table or --suite, neither of which is given.")
         return
-    from dermis.evaluation.published import published_table
+    if asked.table is not None:
+        from dermis.evaluation.published import published_table
 
-    columns = published_table(asked.table).columns
-    if asked.terms is not None and not any(c.protocol.settings["protocols"] == ["concepts"] for c in columns):
-        raise ValueError(f"--terms has no effect: {asked.table} has no concepts.")
+        columns = published_table(asked.table).columns
+        if asked.terms is not None and not any(c.protocol.settings["protocols"] == ["concepts"] for c in columns):
+            raise ValueError(f"--terms has no effect: {asked.table} has no concepts.")
+        option, why = f"--table {asked.table}", "follows its published protocol"
+    else:
+        from dermis.evaluation import suites
+
+        suites.sets_in(asked.sets, suites.suite(str(asked.suite)))
+        option, why = f"--suite {asked.suite}", "has its own settings"
+        if asked.keep is not None:
+            raise ValueError(f"--keep has no effect: {option} scores the same cases of every model.")
     if asked.picture != "image":
-        raise ValueError("--picture belongs to a single manifest; a published table says what it is about.")
+        raise ValueError(f"--picture belongs to a single manifest; {option} says what it is about.")
     if asked.root is not None:
         raise ValueError("--root belongs to a single manifest; the manifests of --sets record their own roots.")
     for f in fields(EvaluationConfig):
         if f.name not in OF_TABLES and getattr(asked.evaluation, f.name) != getattr(EvaluationConfig(), f.name):
-            option = "--evaluation." + f.name.replace("_", "-")
-            raise ValueError(f"{option} has no effect: --table {asked.table} follows its published protocol.")
+            setting = "--evaluation." + f.name.replace("_", "-")
+            raise ValueError(f"{setting} has no effect: {option} {why}.")
 
 
 def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
@@ -146,3 +168,26 @@ def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
         **named,
     )
     return [markdown(found), f"table: {found.write(asked.out)}"]
+
+
+def suite(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
+    """Measure the model on the rows of a suite whose sets are there; returns the page."""
+    from dermis.evaluation import suites
+    from dermis.evaluation.suite import measure_suite
+    from dermis.evaluation.suite_markdown import markdown
+
+    chosen = suites.suite(str(asked.suite))
+    sets, notes = suites.sets_in(asked.sets, chosen)
+    found = measure_suite(
+        model,
+        chosen,
+        sets,
+        asked.out,
+        seed=asked.evaluation.seed,
+        n_boot=asked.evaluation.n_boot,
+        where=asked.sets,
+        progress=lambda line: sys.stderr.write(f"{line}\n"),
+        **named,
+    )
+    found = replace(found, notes=(*found.notes, *notes))
+    return [markdown(found), f"suite: {found.write(asked.out)}"]

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Any
 from dermis.registry import unknown
 
 if TYPE_CHECKING:
+    from dermis.evaluation.suites import Suite
     from dermis.model.known import KnownModel
 
-TOPICS = ("datasets", "methods", "recipes", "augmentations", "templates", "classes", "protocols", "tables", "models")
+TOPICS = (
+    "datasets",
+    "methods",
+    "recipes",
+    "augmentations",
+    "templates",
+    "classes",
+    "protocols",
+    "tables",
+    "suites",
+    "models",
+)
 
 
 def lines(topic: str) -> list[str]:
@@ -40,6 +52,10 @@ def lines(topic: str) -> list[str]:
         from dermis.evaluation.published import published_table, published_tables
 
         return [f"{name:<24}{published_table(name).source}" for name in published_tables()]
+    if topic == "suites":
+        from dermis.evaluation.suites import suite, suites
+
+        return [line for name in suites() for line in _suite(suite(name))]
     if topic == "models":
         from dermis.model.known import known_models
 
@@ -52,6 +68,13 @@ def lines(topic: str) -> list[str]:
         named = {name: items_of(name) for name in names}
         return [f"{name:<16}{len(items)}: {', '.join(items[:3])}, …" for name, items in named.items()]
     raise unknown("topic", topic, TOPICS)
+
+
+def _suite(suite: "Suite") -> list[str]:
+    """A suite in a line, and its protocols on each set below."""
+    head = f"{suite.name:<16}version {suite.version}, {len(suite.rows)} rows on {len(suite.sets)} sets: {suite.about}"
+    below = {name: ", ".join(row.name.removeprefix(f"{name}-") for row in rows) for name, rows in suite.sets.items()}
+    return [head, *(f"  {name:<16}{protocols}" for name, protocols in below.items())]
 
 
 def _dataset(name: str, summary: str, page: str) -> list[str]:

@@ -34,9 +34,11 @@ class Extra:
 
 EXTRAS = {
     "corpus": Extra({"py3langid": "py3langid"}, "dermis corpus, its rule `language` (or --skip language)"),
+    "dicom": Extra({"pydicom": "pydicom"}, "pictures in DICOM, dermis import dicom"),
     "export": Extra(
         {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"}, "dermis publish --onnx"
     ),
+    "heic": Extra({"pillow-heif": "pillow_heif"}, "pictures in HEIC, as phones take them"),
     "hf": Extra({"transformers": "transformers"}, "text towers `hf:…`, model folders in the layout of transformers"),
     "llm": Extra({"openai": "openai"}, "dermis knowledge --server.url … (a language model reads the captions)"),
     "lora": Extra({"peft": "peft"}, "dermis evaluate --protocol finetune with finetune.lora"),

@@ -6,6 +6,7 @@ an interrupted run keeps what it had. The folder's name stands for the tower: it
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from dermis.model.look import picture_towers
 from dermis.pictures import PictureError
 from dermis.pictures.store import read_bytes
 
@@ -23,6 +25,8 @@ FORMAT = "1"
 """changes whenever the same tower and picture would give another vector"""
 PART = 2048
 """pictures in a part: what an interruption can lose"""
+SENTENCE = "Erythematous papules, 3 mm: psoriasis, a Spitz nevus or naïve guesswork?"
+"""by what becomes of it two tokenizers are told apart"""
 
 
 def tower_key(tower: nn.Module) -> str:
@@ -31,6 +35,21 @@ def tower_key(tower: nn.Module) -> str:
     facts = (FORMAT, timm.__version__, repr(tower), repr(tower.transform), getattr(tower, "pool", None))
     name.update(repr(facts).encode())
     update_with_weights(name, tower)
+    return name.hexdigest()
+
+
+def model_key(model: nn.Module) -> str:
+    """A name for everything of a whole model that its answers depend on: layers, weights, transforms, words to tokens.
+
+    It tells models apart, not vectors: other than ``tower_key`` it outlives a new version of timm.
+    """
+    towers = {c: (getattr(t, "transform", None), getattr(t, "pool", None)) for c, t in picture_towers(model).items()}
+    tokenizer = getattr(getattr(model, "text", None), "tokenizer", None)
+    said = None if tokenizer is None else [list(map(int, ids)) for ids in tokenizer([SENTENCE])]
+    layers = re.sub(r" at 0x[0-9a-f]+", "", repr(model))
+    facts = (layers, sorted(towers.items()), said, getattr(model, "settings", None))
+    name = hashlib.blake2b(repr(facts).encode(), digest_size=16)
+    update_with_weights(name, model)
     return name.hexdigest()
 
 

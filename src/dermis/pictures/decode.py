@@ -1,10 +1,11 @@
-"""Encoded bytes -> an RGB array, upright: JPEG, PNG, TIFF, WebP, BMP, GIF.
+"""Encoded bytes -> an RGB array, upright: JPEG, PNG, TIFF, WebP, BMP, GIF; with extras DICOM and HEIC.
 
 Decisions, the same for every format:
 
 - The size is read from the header and limited before anything is decoded.
-- EXIF orientation is applied. ICC profiles are ignored, as Pillow, torchvision and the published weights of this field
-  ignore them: a Display-P3 phone picture comes out a little less saturated than on the phone.
+- EXIF orientation is applied, but not to HEIC and DICOM, which say themselves how a picture stands.
+- ICC profiles are ignored, as Pillow, torchvision and the published weights of this field ignore them: a Display-P3
+  phone picture comes out a little less saturated than on the phone.
 - Transparency is laid on white. 16-bit samples keep their high byte. Palettes and grey become RGB.
 - CMYK and YCCK become RGB without a profile, R = C·K/255, taking JPEGs for inverted as Adobe and Pillow do.
 - An animation or a multi-page file stands for its first frame or page.
@@ -21,7 +22,7 @@ import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL import WebPImagePlugin as WebP
 
-from dermis.pictures import PictureError
+from dermis.pictures import PictureError, dicom_pixels, heic
 from dermis.pictures.header import Header, read_header
 
 try:
@@ -43,6 +44,7 @@ _PILLOW = {
     "WebP": WebP.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
+    "HEIC": heic.open_image,
 }
 
 
@@ -57,19 +59,16 @@ def decode(
     """An encoded picture as a uint8 array (H, W, 3), RGB, upright.
 
     ``at_least``: a JPEG may come at 1/2, 1/4 or 1/8 of its size (scaled in the frequency domain, which is faster and
-    does not alias) as long as its shorter side keeps at least that many pixels. Other formats come at full size.
+    does not alias) as long as its shorter side keeps at least that many pixels, also one in a DICOM file. Other formats
+    come at full size.
     Raises PictureError: not a picture, damaged, over ``max_pixels``, or with a side below ``min_side``.
     """
     header = _checked_header(data, max_pixels, min_side)
-    divisor = 1
-    if at_least is not None and header.format == "JPEG":
-        shorter = min(header.size)
-        divisor = next((d for d in (8, 4, 2) if -(-shorter // d) >= max(at_least, 1)), 1)
-    if header.format == "JPEG" and simplejpeg is not None:
-        picture = _decode_jpeg(data, header, divisor)
-        if picture is not None:
-            return _upright(picture, header.orientation)
-    return _decode_pillow(data, header, divisor)
+    if header.format == "DICOM":
+        return dicom_pixels.decode(data, lambda frame: _decode_frame(frame, header, at_least))
+    if header.format == "JPEG":
+        return _upright(_decode_jpeg(data, header, at_least), header.orientation)
+    return _decode_pillow(data, header)
 
 
 def _checked_header(data: bytes, max_pixels: int, min_side: int) -> Header:
@@ -88,12 +87,37 @@ def _checked_header(data: bytes, max_pixels: int, min_side: int) -> Header:
         raise PictureError(
             f"its {header.format} header says {width:,} × {height:,} pixels; at most {max_pixels:,} pixels are read."
         )
-    if header.progressive and data.count(b"\xff\xda") > MAX_SCANS:
-        raise PictureError(f"it is a progressive JPEG of more than {MAX_SCANS} scans, as no camera writes.")
+    _check_scans(data, header)
     return header
 
 
-def _decode_jpeg(data: bytes, header: Header, divisor: int) -> np.ndarray | None:
+def _check_scans(data: bytes, header: Header) -> None:
+    if header.progressive and data.count(b"\xff\xda") > MAX_SCANS:
+        raise PictureError(f"it is a progressive JPEG of more than {MAX_SCANS} scans, as no camera writes.")
+
+
+def _decode_frame(data: bytes, outer: Header, at_least: int | None) -> np.ndarray:
+    """A JPEG that lies in another file, as stored; PictureError if it is none, or of another size than ``outer``."""
+    header = read_header(data)
+    if (header.format, header.height, header.width) != ("JPEG", outer.height, outer.width):
+        raise PictureError(
+            f"its {outer.format} data are {header.format} of {header.width:,} × {header.height:,} pixels, its header "
+            "says otherwise."
+        )
+    _check_scans(data, header)
+    return _decode_jpeg(data, header, at_least)
+
+
+def _decode_jpeg(data: bytes, header: Header, at_least: int | None) -> np.ndarray:
+    """The JPEG as stored, at the smallest fraction whose shorter side keeps ``at_least`` pixels."""
+    divisor, shorter = 1, min(header.size)
+    if at_least is not None:
+        divisor = next((d for d in (8, 4, 2) if -(-shorter // d) >= max(at_least, 1)), 1)
+    picture = None if simplejpeg is None else _decode_simplejpeg(data, header, divisor)
+    return _decode_pillow(data, header, divisor) if picture is None else picture
+
+
+def _decode_simplejpeg(data: bytes, header: Header, divisor: int) -> np.ndarray | None:
     """The JPEG as stored, or None if it is one that Pillow has to read (odd subsampling, harmless stray bytes)."""
     try:
         picture = simplejpeg.decode_jpeg(
@@ -133,23 +157,31 @@ def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(picture)
 
 
-def _decode_pillow(data: bytes, header: Header, divisor: int) -> np.ndarray:
+def _decode_pillow(data: bytes, header: Header, divisor: int = 1) -> np.ndarray:
+    """By Pillow and its plugins; upright but for a JPEG, which comes as stored."""
     try:
         with _PILLOW[header.format](BytesIO(data)) as image:
-            if image.size != (header.width, header.height):  # the limit was for another picture
-                width, height = image.size
-                raise PictureError(f"its {header.format} data have {width:,} × {height:,} pixels, its header others.")
+            _check_size(image, header)
             if divisor > 1:
                 # Pillow takes the fraction that both sides allow, so they are rounded down here.
                 image.draft("RGB", (max(header.width // divisor, 1), max(header.height // divisor, 1)))
             image.load()
-            picture = _rgb(ImageOps.exif_transpose(image))
+            if header.format == "HEIC":  # whose size is known for certain only now
+                _check_size(image, header)
+            told = header.format in ("JPEG", "HEIC")  # by our header, and by libheif
+            picture = _rgb(image if told else ImageOps.exif_transpose(image))
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers on hostile bytes may raise anything
-        reason = str(error).rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise PictureError(f"it is a truncated or damaged {header.format}: {reason}.") from error
     return picture
+
+
+def _check_size(image: Image.Image, header: Header) -> None:
+    if image.size != (header.width, header.height):  # the limit was for another picture
+        width, height = image.size
+        raise PictureError(f"its {header.format} data have {width:,} × {height:,} pixels, its header others.")
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

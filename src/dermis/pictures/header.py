@@ -1,7 +1,7 @@
 """What the first bytes of a picture say: format, size, orientation. Nothing is decoded, so a bomb costs nothing here.
 
 JPEG, PNG, GIF, BMP and WebP are read by hand, because the size must be known before a decoder sees the data; TIFF by
-Pillow, whose reader only parses its directory.
+Pillow, whose reader only parses its directory; DICOM and HEIC in files of their own.
 """
 
 import struct
@@ -10,13 +10,12 @@ from io import BytesIO
 
 from PIL import ExifTags, TiffImagePlugin
 
-from dermis.pictures import PictureError
+from dermis.pictures import PictureError, dicom, heic
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WebP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "TIFF", "WebP", "BMP", "GIF", "DICOM", "HEIC")
 _ELSEWHERE = {
-    "DICOM": "needs the extra dermis[dicom], which this version does not have yet; export it as PNG or JPEG",
-    "HEIC": "needs the extra dermis[heic], which this version does not have yet; convert it to JPEG",
     "AVIF": "is not read; convert it to JPEG or PNG",
+    "MP4 or QuickTime": "is not a picture; export a frame as PNG",
     "JPEG 2000": "is not read; convert it to JPEG or PNG",
     "PDF": "is not a picture; export its pictures",
 }
@@ -24,7 +23,8 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Header:
-    """``height`` and ``width`` as stored; ``orientation`` as in EXIF, 1 to 8 (TIFF: 1, its size is already upright)."""
+    """``height`` and ``width`` as stored; ``orientation`` as in EXIF, 1 to 8 (1 for TIFF, HEIC and DICOM: their size is
+    already upright)."""
 
     format: str
     height: int
@@ -57,6 +57,8 @@ def _format(data: bytes) -> str:
         return "JPEG"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "PNG"
+    if dicom.is_dicom(data):  # before TIFF: the 128 bytes before its name may begin one, for programs that read both
+        return "DICOM"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -65,6 +67,8 @@ def _format(data: bytes) -> str:
         return "GIF"
     if data[:2] == b"BM" and data[6:10] == b"\0\0\0\0":
         return "BMP"
+    if heic.kind_of(data) == "HEIC":
+        return "HEIC"
     if (other := _other_format(data)) is not None:
         raise PictureError(f"it is a {other} file, which {_ELSEWHERE[other]}.")
     beginning = data[:24]
@@ -75,10 +79,8 @@ def _format(data: bytes) -> str:
 
 
 def _other_format(data: bytes) -> str | None:
-    if data[128:132] == b"DICM":
-        return "DICOM"
-    if data[4:8] == b"ftyp":
-        return "AVIF" if data[8:12] in (b"avif", b"avis") else "HEIC"
+    if (kind := heic.kind_of(data)) is not None:
+        return kind
     if data[:12] == b"\0\0\0\x0cjP  \r\n\x87\n":
         return "JPEG 2000"
     return "PDF" if data[:5] == b"%PDF-" else None
@@ -168,4 +170,14 @@ def _tiff(data: bytes) -> Header:
     return Header("TIFF", height, width)
 
 
-_READERS = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "BMP": _bmp, "WebP": _webp, "TIFF": _tiff}
+def _dicom(data: bytes) -> Header:
+    return Header("DICOM", *dicom.size(data))
+
+
+def _heic(data: bytes) -> Header:
+    return Header("HEIC", *heic.size(data))
+
+
+_READERS = {
+    "JPEG": _jpeg, "PNG": _png, "GIF": _gif, "BMP": _bmp, "WebP": _webp, "TIFF": _tiff, "DICOM": _dicom, "HEIC": _heic,
+}  # fmt: skip

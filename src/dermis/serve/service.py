@@ -28,6 +28,7 @@ from dermis.model.look import evaluating, evaluation_view, picture_towers
 from dermis.model.use import encode_texts, generate, label_probabilities, name_probabilities, prompts
 from dermis.pictures import PictureError
 from dermis.pictures.decode import size
+from dermis.pictures.dicom import is_dicom
 from dermis.search.folder import Embeddings
 from dermis.search.nearest import encoder_of, found_rows, showing
 from dermis.serve.settings import Settings
@@ -154,6 +155,8 @@ class Service:
         pictures = {}
         for name in self.columns:
             try:
+                if is_dicom(data[name]):  # a picture is asked for; who it is of has no business here
+                    raise PictureError("it is DICOM, which names the patient; send its picture as PNG or JPEG.")
                 size(data[name], max_pixels=self.settings.max_pixels)
                 pictures[name] = decode(name, data[name])
             except PictureError as error:

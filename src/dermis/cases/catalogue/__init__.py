@@ -16,6 +16,7 @@ from dermis.cases.catalogue import (  # noqa: F401 (importing them registers the
     derm7pt,
     dermamnist,
     dermnet23,
+    dicom,
     fitzpatrick17k,
     ham10000,
     hiba,

@@ -12,7 +12,9 @@ import pandas as pd
 from dermis.pictures import PictureError
 from dermis.pictures.npz import member_names, stacks_in
 
-PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".heic", ".heif")
+WITH_EXTRA = (".dcm", ".heic", ".heif")
+"""pictures that need an extra: a JPEG of the same name is found before them"""
 TABLES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
 ARCHIVES = (".zip", ".hdf5", ".h5", ".npz")
 
@@ -22,7 +24,7 @@ class Files:
     """The files below ``root``.
 
     ``pictures`` are manifest paths: relative to ``root``, ``/`` between folders, ``archive.zip!/member`` inside an
-    archive; loose files come before archive members, so that an unpacked copy is preferred.
+    archive; loose files come before archive members, so that an unpacked copy is preferred, and DICOM and HEIC last.
     """
 
     root: Path
@@ -45,7 +47,8 @@ class Files:
         places = {archive: archive.relative_to(root).as_posix() for archive in archives}
         inside = [f"{place}!/{member}" for archive, place in places.items() for member in _members(archive)]
         tables = [f for f in found if f.suffix.lower() in TABLES] if path.is_dir() else [path]
-        return cls(root, loose + inside, tables)
+        pictures = sorted(loose + inside, key=lambda path: path.casefold().endswith(WITH_EXTRA))
+        return cls(root, pictures, tables)
 
     def within(self, *prefixes: str) -> "Files":
         """Only the pictures with a folder or archive whose name starts with one of ``prefixes``, in any case."""

@@ -32,7 +32,8 @@ def isic2020(files: Files, binary: bool = False) -> Reading:
     competitions download siim-isic-melanoma-classification`. `isic image download --collections 70 FOLDER` brings the
     pictures, with another table than the one that is read here.
 
-    On disk: `train.csv` or `ISIC_2020_Training_GroundTruth[_v2].csv` (v2 adds lesion_id); pictures `train/*.jpg`.
+    On disk: `train.csv` or `ISIC_2020_Training_GroundTruth[_v2].csv` (v2 adds lesion_id); pictures `train/*.jpg`, or
+    `train/*.dcm` with `pip install 'dermis[dicom]'`; where both are there, the JPEGs are taken.
 
     Columns: diagnosis (`binary=True`: benign or malignant, in every row), finding.malignancy (the same: the challenge's
     target), patient_id, lesion_id, lesion.localization, patient.age, patient.sex.
@@ -44,7 +45,7 @@ def isic2020(files: Files, binary: bool = False) -> Reading:
 
     Traps: a diagnosis of "unknown" is null here, though all those rows are benign: `binary=True` is the challenge's
     task. The organisers publish a list of duplicates (ISIC_2020_Training_Duplicates.csv); `dermis check`
-    finds near-duplicates across splits. The DICOM version is not read; the test set has no labels.
+    finds near-duplicates across splits. The test set has no labels.
     """
     table = find_table(files, ROW, "ISIC 2020")
     cases = {

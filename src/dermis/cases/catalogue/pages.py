@@ -29,6 +29,9 @@ What holds for all of them:
   tell how the label was found (dx_type, biopsed, diagnosis_confirm_type) are never imported.
 - The anatomical site is `lesion.localization` in every set, age is `patient.age` in years, sex `patient.sex` (male,
   female). Diagnoses carry the names of the published class lists.
+- Any set's pictures may be DICOM (.dcm, `pip install 'dermis[dicom]'`) or HEIC (.heic, .heif, `dermis[heic]`). Of DICOM
+  only the elements that describe the pixels are read, none about the patient; the reader `dicom` below takes what it is
+  asked for, and `dermis serve` takes no DICOM at all. A HEIC stands as its own rotation says, whatever EXIF adds.
 
 ## Augmented copies
 
