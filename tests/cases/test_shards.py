@@ -12,6 +12,7 @@ from dermis.cases import shards
 from dermis.cases.manifest import Manifest
 from dermis.cases.shards import write_shards
 from dermis.cli import main
+from dermis.pictures.header import FORMATS
 from dermis.pictures.store import exists, read_bytes
 from dermis.pictures.tar import INDEX
 
@@ -126,3 +127,15 @@ def test_import_writes_shards_and_a_manifest_that_names_them(files, tmp_path, ca
     assert read_bytes(packed.root, packed.table["image"][22]) == read_bytes(files.root, "p/22.JPG")
     assert status([*arguments[:5], "--cases-per-shard", "7"]) == 2
     assert "--cases-per-shard has no effect without --shards" in capsys.readouterr().err
+
+
+def test_every_format_that_is_read_has_an_extension_for_pictures_without_a_name():
+    assert shards.NAMES.keys() == set(FORMATS)
+
+
+def test_dicom_in_shards_is_said_for_it_names_the_patient(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
+    cases = Manifest.build(pd.DataFrame({"case_id": ["a"], "image": ["a.dcm"]}), tmp_path)
+    packed, notes = write_shards(cases, tmp_path / "shards")
+    assert packed.table["image"][0] == "shard-00000.tar!/00000000.image.dcm"
+    assert notes == ["the shards hold DICOM files as they were, with what they say of the patient."]

@@ -129,6 +129,7 @@ def test_files_that_are_no_rows_are_named(three):
         leaderboard([three, three / "a"])
     said = str(found.value).splitlines()[1:]
     assert len(odd) == len(said) == 9
+    assert f"{rows / 'other.json'} is not a row of a suite." in said
     for name in odd:
         assert sum(str(rows / name) in line for line in said) == 1
     for name in odd:

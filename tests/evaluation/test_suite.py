@@ -180,6 +180,8 @@ def test_another_name_is_written_without_measuring(tmp_path, calls):
     assert {got.model for got in found.rows.values()} == {"theirs"}
     got = Measured.read(tmp_path / "rows" / "some-knn.json")
     assert {got.model, *(e["model"] for e in got.entries)} == {"theirs"}
+    measure_suite(Named(), SMALL, {}, tmp_path, n_boot=10, name="whose", embed=embed)  # the set is not there now
+    assert Measured.read(tmp_path / "rows" / "some-knn.json").model == "whose"
 
 
 def test_rows_of_another_model_are_not_overwritten(tmp_path, calls):

@@ -54,6 +54,7 @@ REASONS = {
         "needs a model whose pictures and metadata share a space",
     ),
     "no pairs": (row("pairs"), Named, cases(), "needs the column(s) dermoscopy"),
+    "no dermoscopy": (row("knn"), two, cases(), "this model needs the column(s) dermoscopy"),
     "one picture": (row("pairs"), Named, cases(dermoscopy=["d"] * N), "a model that looks at two pictures"),
     "no checklist": (
         row("derm7pt"),
@@ -78,12 +79,12 @@ def test_what_columns_tell_stops_a_row_before_any_picture_is_opened(tmp_path, wh
 
 def test_a_label_stands_for_the_diagnosis_and_its_other_values_are_left_out(tmp_path):
     kinds = np.where(np.arange(N) % 6 < 3, "benign", "malignant").astype(object)
-    kinds[:7] = "indeterminate"
+    kinds[:7], kinds[7] = "indeterminate", "other"
     some = cases(**{"finding.malignancy": kinds})
     rows = of(row("malignancy_prompts"), row("malignancy_probe"))
     found = measured(tmp_path, rows, some=some)
-    assert found.rows["some-malignancy_prompts"].n == N - 7
-    labelled = Manifest.build(some.table.assign(diagnosis=np.where(kinds == "indeterminate", None, kinds)), ".")
+    assert found.rows["some-malignancy_prompts"].n == N - 8
+    labelled = Manifest.build(some.table.assign(diagnosis=np.where(np.arange(N) < 8, None, kinds)), ".")
     dealt = split(labelled, seed=0)
     truth = evaluate(Named(), dealt, rows.rows[1].config("test", n_boot=10), embed=embed)
     assert found.rows["some-malignancy_probe"].value == truth.value("linear probe", "macro AUROC").value
@@ -138,6 +139,8 @@ def test_a_set_is_one_whatever_folder_and_format_it_has(tmp_path):
     keys = [[cases_key(one, row_cases(one, part, Named())) for one in rows.rows] for part in (some, other)]
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == 4
+    years = [cases(**{"patient.age": np.full(N, 50, dtype)}) for dtype in (int, float)]
+    assert len({cases_key(rows.rows[3], row_cases(rows.rows[3], part, Named())) for part in years}) == 1
     small, large = (
         Manifest.build(some.table.assign(image=[f"{name}.npz!/test/{i}" for i in range(N)]), ".") for name in "ab"
     )

@@ -22,6 +22,9 @@ from dermis.pictures.decode import decode, size
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, on its own files that are meant to be odd
 
 
+ITEM = struct.Struct("<HHI")
+
+
 def photograph(height=90, width=120, seed=0):
     coarse = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -263,19 +266,29 @@ def test_several_frames_stand_for_the_first():
     jpegs = [encoded(frame, quality=95) for frame in frames]
     data = written(jpegs, uid.JPEGBaseline8Bit, **YBR, NumberOfFrames=3)
     np.testing.assert_array_equal(decode(data), decode(jpegs[0]))
+    assert first_frame(data) == jpegs[0]
     offsets = data.index(struct.pack("<HHI", 0xFFFE, 0xE000, 12))
     data = data[: offsets + 4] + bytes(4) + data[offsets + 20 :]  # without the table of offsets
     np.testing.assert_array_equal(decode(data), decode(jpegs[0]))
+    assert first_frame(data) == jpegs[0]
+    runs = bundled("SC_rgb_rle_2frame.dcm")
+    table = runs.index(ITEM.pack(0xFFFE, 0xE000, 8))
+    without = runs[: table + 4] + bytes(4) + runs[table + 16 :]
+    assert 0 < len(first_frame(without)) == len(first_frame(runs)) < len(runs) // 3
+    np.testing.assert_array_equal(decode(without), decode(runs))
+
+
+def first_frame(data):
+    return dicom.first_frame(data, dicom.read_stored(data)).removesuffix(b"\0")
 
 
 def test_one_frame_in_many_fragments_is_joined():
     jpeg = encoded(photograph())
-    item = struct.Struct("<HHI")
     parts = [jpeg[at : at + 1000] for at in range(0, len(jpeg), 1000)]
-    packed = item.pack(0xFFFE, 0xE000, 0) + b"".join(item.pack(0xFFFE, 0xE000, len(p)) + p for p in parts)
+    packed = ITEM.pack(0xFFFE, 0xE000, 0) + b"".join(ITEM.pack(0xFFFE, 0xE000, len(p)) + p for p in parts)
     whole = written([jpeg], uid.JPEGBaseline8Bit, **YBR)
     start = dicom.read_stored(whole).at
-    np.testing.assert_array_equal(decode(whole[:start] + packed + item.pack(0xFFFE, 0xE0DD, 0)), decode(jpeg))
+    np.testing.assert_array_equal(decode(whole[:start] + packed + ITEM.pack(0xFFFE, 0xE0DD, 0)), decode(jpeg))
 
 
 def test_a_file_that_also_begins_as_tiff_is_dicom():

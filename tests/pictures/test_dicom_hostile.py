@@ -14,11 +14,10 @@ from pydicom.dataset import Dataset
 
 from dermis.pictures import PictureError, dicom
 from dermis.pictures.decode import decode, size
-from tests.pictures.test_dicom import GREY, SHAPE, YBR, bundled, encoded, photograph, written
+from tests.pictures.test_dicom import GREY, ITEM, SHAPE, YBR, bundled, encoded, photograph, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, on damaged elements
 
-ITEM = struct.Struct("<HHI")
 EXPLICIT, RGB = b"1.2.840.10008.1.2.1\0", SHAPE | {"PhotometricInterpretation": "RGB"}
 JPEG_2000 = encoded(photograph(), "JPEG2000", no_jp2=True)
 UNDEFINED = 0xFFFFFFFF
@@ -96,6 +95,9 @@ REFUSED = {
     "deflated": (bundled("image_dfl.dcm"), "transfer syntax is Deflated Explicit VR Little Endian"),
     "unheard of": (
         written(photograph()).replace(EXPLICIT, b"1.2.840.10008.9.\n.1\0"), "syntax is '1.2.840.10008.9.\\n.1'",
+    ),
+    "unheard of, and a line after it": (
+        written(photograph()).replace(EXPLICIT, b"1.2.840.10008.\n.91\n\0"), "syntax is '1.2.840.10008.\\n.91\\n'",
     ),
     "a number that runs on": (
         written(photograph()).replace(b"UI\x14\x00" + EXPLICIT, b"UI\xff\x00" + EXPLICIT),

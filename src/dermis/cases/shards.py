@@ -75,6 +75,8 @@ def write_shards(
         if count
     ]
     notes += [f"the first of them: {sentences[0]}"] if sentences else []
+    if any(path.endswith(".dcm") for paths in placed.values() for path in paths if path):
+        notes.append("the shards hold DICOM files as they were, with what they say of the patient.")
     return Manifest.build(table, folder, manifest.categories), notes
 
 

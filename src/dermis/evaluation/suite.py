@@ -84,7 +84,7 @@ def measure_suite(
     for place, row in enumerate(suite.rows, start=1):
         at, file = f"row {place} of {len(suite.rows)}: {row.name}", out / "rows" / f"{row.name}.json"
         if row.set not in sets:
-            missing[row.name] = f"missing: {row.get(where)}{_left_over(file, whose)}"
+            missing[row.name] = f"missing: {row.get(where)}{_left_over(file, whose, name)}"
             continue
         try:
             cases = row_cases(row, manifest_of(row.set), model)
@@ -92,7 +92,7 @@ def measure_suite(
             if (found := _measured(file)) is not None and found.is_current(keys):
                 kept.append(row.name)
                 progress(f"{at}: measured before")
-                found = found if found.model == name else _renamed(found, name, file)
+                found = _called(found, name, file)
             else:
                 progress(at)
                 replaced += found is not None and found.model_key != whose["model_key"]
@@ -101,7 +101,7 @@ def measure_suite(
         except ValueError as error:
             progress(f"{at}: cannot be measured")
             reason = " ".join(str(error).split())
-            missing[row.name] = f"cannot be measured: {reason}{_left_over(file, whose)}"
+            missing[row.name] = f"cannot be measured: {reason}{_left_over(file, whose, name)}"
     notes = [f"{replaced} rows took the place of those of an earlier model {name!r}"] if replaced else []
     return SuiteFound(suite, name, rows, missing, said, tuple(kept), command, tuple(notes))
 
@@ -196,17 +196,20 @@ def _measured(file: Path) -> Measured | None:
         return None
 
 
-def _renamed(found: Measured, name: str, file: Path) -> Measured:
-    found = found.called(name)
-    found.write(file)
+def _called(found: Measured, name: str, file: Path) -> Measured:
+    """The row under this name of its model, in the file too."""
+    if found.model != name:
+        found = found.called(name)
+        found.write(file)
     return found
 
 
-def _left_over(file: Path, whose: dict[str, Any]) -> str:
+def _left_over(file: Path, whose: dict[str, Any], name: str) -> str:
     """What to know of an older number of a row that has none now."""
     found = _measured(file)
     if found is None:
         return ""
     if found.is_current(whose):
+        _called(found, name, file)
         return f"; {file}, measured before, stays"
     return f"; {file} is of another model or suite version: remove it"

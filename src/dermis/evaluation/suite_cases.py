@@ -140,10 +140,10 @@ def _asked(row: SuiteRow, columns: Sequence[str]) -> list[str]:
 
 
 def _plain(value: object) -> str | None:
-    """A cell as text; numbers with 9 digits, so that a CSV and a Parquet file of one table agree."""
+    """A cell as text; whole numbers as 3.0, whatever type a CSV or a Parquet file gives them."""
     if not isinstance(value, str) and pd.isna(value):
         return None
-    return value if isinstance(value, str) else f"{value:.9g}"
+    return value if isinstance(value, str) else repr(float(value))
 
 
 def _name(path: object) -> str | None:

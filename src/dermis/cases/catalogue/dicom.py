@@ -57,9 +57,9 @@ def dicom(
 
     Group key: patient_id. With `patient=numbered`, as it is unless told otherwise, the patients are numbered in the
     order of their first files, with the source before the number: that says which files are of one patient, and nothing
-    leads back to a PatientID, which a hash of so short a number would. The same folder is numbered the same way again;
-    a folder with other files is not, so import what belongs together at once. With `patient=plain` it is PatientID
-    itself. Without a PatientID the files of one study count as one patient.
+    leads back to a PatientID, as a hash would for whoever tries all short numbers. The same folder is numbered the same
+    way again, in every run and on every rank; a folder with other files is not, so import what belongs together at
+    once. With `patient=plain` it is PatientID itself. Without a PatientID the files of one study count as one patient.
 
     Traps: names, birth dates, addresses, dates and comments are never imported. But paths are, as they stand: a file or
     a folder that is named after a patient tells who it is. So may the pixels: a note counts the files that say that
