@@ -221,6 +221,7 @@ def test_a_row_without_a_number_stops_no_other(tmp_path):
     )
     text = markdown(found)
     assert "2 of 4 rows were measured." in text
+    assert text.split("\n## Not measured\n")[1].count("\n- ") == len(found.missing) == 2
     assert f"| some-prompts | balanced accuracy | {found.rows['some-prompts'].text()} | 60 |" in text
 
 

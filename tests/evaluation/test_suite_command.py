@@ -48,16 +48,8 @@ def test_options_without_effect_stop_before_the_model_is_loaded(arguments, sente
 def test_the_command_measures_goes_on_and_says_what_is_missing(two_models_and_sets, tmp_path, capsys):
     folder = two_models_and_sets
     places = ["--sets", str(folder / "sets"), "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
-    command = [
-        str(folder / "seed-0" / "model"),
-        "--suite",
-        "derm",
-        "--name",
-        "first",
-        "--evaluation.n-boot",
-        "5",
-        *places,
-    ]
+    draws = ["--evaluation.n-boot", "5", "--evaluation.seed", "3"]
+    command = [str(folder / "seed-0" / "model"), "--suite", "derm", "--name", "first", *draws, *places]
     assert run(command) == 0
     said = capsys.readouterr()
     assert said.out.startswith("# derm, version 1: first\n")
@@ -73,6 +65,7 @@ def test_the_command_measures_goes_on_and_says_what_is_missing(two_models_and_se
     assert f"row {place} of {len(OURS.rows)}: pad-ufes-20-prompts\n" in said.err
     written = json.loads((tmp_path / "out" / "rows" / "pad-ufes-20-prompts.json").read_text())
     assert (written["version"], written["n"], written["unreadable"], written["model"]) == (1, 35, 1, "first")
+    assert (written["n_boot"], written["seed"]) == (5, 3)
     assert written["command"] == "dermis evaluate " + " ".join(command)
     assert run(command) == 0
     assert f"row {place} of {len(OURS.rows)}: pad-ufes-20-prompts: measured before\n" in capsys.readouterr().err
