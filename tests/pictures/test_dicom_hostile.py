@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from dermis.pictures import PictureError, dicom
 from dermis.pictures.decode import decode, size
+from tests.pictures.conftest import picture_or_sentence
 from tests.pictures.test_dicom import GREY, ITEM, SHAPE, YBR, bundled, encoded, photograph, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, on damaged elements
@@ -176,22 +177,6 @@ SMALL = [
     bundled("MR_small_RLE.dcm"),
     bundled("SC_ybr_full_422_uncompressed.dcm"),
 ]
-
-
-def picture_or_sentence(data):
-    picture, sentence = None, None
-    try:
-        picture = decode(data, max_pixels=1_000_000)
-    except PictureError as error:
-        sentence = str(error)
-    if sentence is not None:
-        assert "\n" not in sentence
-        assert sentence.endswith(".")
-    else:
-        assert picture.dtype == np.uint8
-        assert picture.ndim == 3
-        assert picture.shape[2] == 3
-    return picture
 
 
 @pytest.mark.parametrize("data", SMALL, ids=range(len(SMALL)))

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from dermis.pictures import PictureError, heic
 from dermis.pictures.decode import decode, size
+from tests.pictures.conftest import picture_or_sentence
 
 ORIENTATION = 0x0112
 EXACT = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
@@ -190,22 +191,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 SMALL = [encode(photograph(24, 32)), encode(with_orientation(6)), encode(photograph(70, 90), tile_size=64)]
-
-
-def picture_or_sentence(data):
-    picture, sentence = None, None
-    try:
-        picture = decode(data, max_pixels=1_000_000)
-    except PictureError as error:
-        sentence = str(error)
-    if sentence is not None:
-        assert "\n" not in sentence
-        assert sentence.endswith(".")
-    else:
-        assert picture.dtype == np.uint8
-        assert picture.ndim == 3
-        assert picture.shape[2] == 3
-    return picture
 
 
 @pytest.mark.parametrize("data", SMALL, ids=range(len(SMALL)))
