@@ -30,6 +30,8 @@ from dermis.pictures.tar import INDEX, Member, index_of
 from dermis.progress import Report
 
 VERSION = 1
+CASES = 1000
+"""in a shard, where nobody says otherwise"""
 NAMES = {
     "JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WebP": "webp", "BMP": "bmp", "GIF": "gif", "DICOM": "dcm",
     "HEIC": "heic",
@@ -38,7 +40,7 @@ NAMES = {
 
 
 def write_shards(
-    manifest: Manifest, folder: Path | str, cases_per_shard: int = 1000, progress: Report = lambda done, total: None
+    manifest: Manifest, folder: Path | str, cases_per_shard: int = CASES, progress: Report = lambda done, total: None
 ) -> tuple[Manifest, list[str]]:
     """Write the cases, in their order, and return the manifest of the shards, with notes.
 

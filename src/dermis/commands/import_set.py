@@ -9,6 +9,7 @@ from rich.console import Console
 
 from dermis.cases.catalogue import READERS, import_set
 from dermis.cases.manifest import Manifest, sidecar_of
+from dermis.cases.shards import CASES, write_shards
 from dermis.progress import counting
 
 MANIFEST = "manifest"
@@ -21,7 +22,7 @@ def import_(
     narrate: bool = False,
     seed: int = 0,
     shards: Path | None = None,
-    cases_per_shard: int = 1000,
+    cases_per_shard: int = CASES,
     options: dict[str, str] = {},  # noqa: B006 (tyro shows the default and nobody changes it)
 ) -> int:
     """Read a data set as it lies on disk into a manifest: a table of cases beside a schema of its columns.
@@ -48,12 +49,10 @@ def import_(
 
         manifest = tell(manifest, seed=seed)
     if shards is not None:
-        from dermis.cases.shards import write_shards
-
         with counting("writing shards") as progress:
             manifest, more = write_shards(manifest, shards, cases_per_shard, progress)
         notes = [*notes, *more]
-    elif cases_per_shard != 1000:
+    elif cases_per_shard != CASES:
         raise ValueError("--cases-per-shard has no effect without --shards FOLDER.")
     manifest.write(out)
     for note in notes:

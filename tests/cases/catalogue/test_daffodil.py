@@ -5,6 +5,7 @@ import zipfile
 import pytest
 
 from dermis.cases.catalogue import import_set
+from tests.cases.catalogue.conftest import tree
 
 END = "__ProtectWyJQcm90ZWN0Il0_FocusFillWzI5NCwyMjIsIngiLDFd.jpeg"
 # photograph -> pictures made from it, as the release names them
@@ -26,13 +27,6 @@ def pictures():
     for photograph, ways in MADE.items():
         folder, name = photograph.split("/")
         yield from (f"{folder}/{way}{name}{END}" for way in ways)
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
 
 
 def test_pictures_made_of_one_photograph_are_one_group(tmp_path):

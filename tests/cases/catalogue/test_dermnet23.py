@@ -5,13 +5,7 @@ import zipfile
 import pytest
 
 from dermis.cases.catalogue import import_set
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
+from tests.cases.catalogue.conftest import tree
 
 
 @pytest.fixture

@@ -7,16 +7,10 @@ import pytest
 from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import leaks
 from dermis.cases.split import folds
+from tests.cases.catalogue.conftest import tree
 
 ORIGINALS = {"chickenpox": 178, "cowpox": 54, "healthy": 50, "measles": 47, "monkeypox": 117, "smallpox": 358}
 COPIES = {"chickenpox": 8722, "cowpox": 2646, "healthy": 2450, "measles": 2303, "monkeypox": 5733, "smallpox": 17542}
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,12 @@ from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import assert_no_leak
 from dermis.evaluation.finetune_config import FineTuneConfig
 from dermis.evaluation.rounds import rounds_of
+from tests.cases.catalogue.conftest import tree
 
 MONKEYPOX = "4211221142111111222221122214222424211223123112133321111"  # pictures of M01, M02, …
 TWICE, ABSENT = {15, 33, 41, 45, 47, 54, 55, 56, 57, 58, 91, 98, 99, 101, 103}, {16, 34, 92}
 OTHERS = {n: 5 if n == 43 else 1 + (n in TWICE) for n in range(1, 111) if n not in ABSENT}
 SIDES = {"M01_01": "Train", "M01_02": "Train", "M02_01": "Val", "NM01_01": "Train", "NM02_01": "Test"}
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
 
 
 def release(root):

@@ -6,6 +6,7 @@ import pytest
 
 from dermis.cases.catalogue import import_set
 from dermis.cases.leakage import assert_no_leak
+from tests.cases.catalogue.conftest import tree
 
 CLASSES = {
     "MKP": ("Monkeypox", "monkeypox", 284), "CHP": ("Chickenpox", "chickenpox", 75),
@@ -25,13 +26,6 @@ def original(fold, side, name):
 def copy(fold, name, number):
     folder = CLASSES[name.split("_")[0]][0]
     return f"Augmented Images/Augmented Images/FOLDS_AUG/fold{fold}_AUG/Train/{folder}/{name}_{number:02}.jpg"
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
 
 
 @pytest.fixture

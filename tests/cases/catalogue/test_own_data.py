@@ -6,6 +6,7 @@ import pytest
 
 from dermis.cases.catalogue import import_set
 from dermis.cases.split import split
+from tests.cases.catalogue.conftest import tree
 
 
 @pytest.mark.data
@@ -81,12 +82,6 @@ def test_texts_split_and_lists_in_a_manifest_like_table(tmp_path):
     table = import_set("csv", tmp_path / "t.csv").table
     assert list(table["sentences"][0]) == ["One.", "Two."]
     assert table["concept.scale"][0] == 1.0
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
 
 
 def test_folders_are_classes(tmp_path):

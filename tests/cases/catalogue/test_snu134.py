@@ -5,19 +5,13 @@ import pytest
 
 from dermis.cases.catalogue import import_set
 from dermis.language.prompts import class_list
+from tests.cases.catalogue.conftest import tree
 
 NAMES = {
     "epidermalcyst_11": "epidermal cyst", "abnom_0": "abnormal", "subungalhematoma_3": "subungual hematoma",
     "confluentreticulatedpapillomatosis_2": "confluent and reticulated papillomatosis", "acne_12": "acne",
 }  # fmt: skip
 HEADER = "image_path,diag,split,label\n"
-
-
-def tree(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return root
 
 
 def test_the_name_tells_the_class(tmp_path):
