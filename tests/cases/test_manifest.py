@@ -82,7 +82,7 @@ def write_csv(tmp_path, content: str | bytes):
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_a_csv_is_read_whatever_its_delimiter_mark_and_line_ends(tmp_path, delimiter, encoding, newline):
     lines = ["case_id|image|caption|patient.age", '007|1.jpg|"a, b; c\nd"|30', "8|2.jpg|é|"]
     content = newline.join(line.replace("|", delimiter) for line in lines)
@@ -91,6 +91,11 @@ def test_a_csv_is_read_whatever_its_delimiter_mark_and_line_ends(tmp_path, delim
     assert manifest.table["caption"].tolist() == ["a, b; c\nd", "é"]
     assert manifest.table["patient.age"][0] == 30
     assert np.isnan(manifest.table["patient.age"][1])
+
+
+def test_blank_lines_before_the_header_make_no_number_of_an_id(tmp_path):
+    manifest = Manifest.read(write_csv(tmp_path, "\r\n\ncase_id,image\n007,1.jpg\n"))
+    assert manifest.table["case_id"].tolist() == ["007"]
 
 
 def test_the_delimiter_is_the_one_that_finds_the_ids_not_the_commonest(tmp_path):
@@ -134,6 +139,7 @@ def test_code_in_a_csv_is_never_run(tmp_path):
         ),
         (b"\xff\xd8\xff\xe0" + bytes(range(256)), "is not UTF-8 text"),
         ("case_id,image\n1,1.jpg\n1,2.jpg", "case_id must be unique; '1' occurs 2 times"),
+        (f"case_id,image,{'x' * 140_000}\n1,1.jpg,2", "has no header: its first line is one of 140,014 characters"),
         ("case_id,picture\n1,1.jpg", "needs the column 'image'; it has case_id, picture"),
         ("case_id,image\n1,1.jpg\n2,", "image must not be missing; 1 row.*row 2, case '2'"),
         ('case_id,image\n1,1.jpg\n2,"  "', "image must not be empty"),
@@ -197,6 +203,13 @@ def test_booleans_are_categories_of_metadata_and_numbers_of_concepts(values):
     assert manifest.table["concept.itch"].tolist()[::2] == [1.0, 0.0]
 
 
+def test_a_categorical_of_whole_numbers_with_gaps_has_categories_without_a_point():
+    grades = pd.Series([3, None, 1]).astype("category")  # whose categories are 1.0 and 3.0
+    manifest = Manifest.build(cases(lesion__grade=grades), ".")
+    assert manifest.categories == {"lesion.grade": ["1", "3"]}
+    assert manifest.table["lesion.grade"].tolist()[::2] == ["3", "1"]
+
+
 @pytest.mark.parametrize(
     "values", [[1, None, 3], pd.array([1, None, 3], dtype="Int64"), pd.Series([1, None, 3], dtype=object)]
 )
@@ -245,6 +258,7 @@ def test_without_a_sidecar_the_root_is_the_tables_folder_and_an_argument_wins(tm
         ("{", "not a readable sidecar"),
         ("[1]", "not a readable sidecar"),
         ('{"version": 2}', "has version 2; this dermis reads version 1"),
+        ('{"version": 2, "image_root": ["a", "b"]}', "has version 2; this dermis reads version 1"),
         ('{"image_root": 3}', "must hold a string `image_root`"),
         ('{"categories": {"lesion.site": "arm"}}', "must hold a string `image_root` and `categories`"),
         ('{"categories": ["lesion.site"]}', "must hold a string `image_root` and `categories`"),

@@ -133,9 +133,10 @@ def test_every_format_that_is_read_has_an_extension_for_pictures_without_a_name(
     assert shards.NAMES.keys() == set(FORMATS)
 
 
-def test_dicom_in_shards_is_said_for_it_names_the_patient(tmp_path):
-    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
-    cases = Manifest.build(pd.DataFrame({"case_id": ["a"], "image": ["a.dcm"]}), tmp_path)
+@pytest.mark.parametrize("name", ["a.dcm", "a.IMA", "IM0001"])
+def test_dicom_in_shards_is_said_for_it_names_the_patient(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM")
+    cases = Manifest.build(pd.DataFrame({"case_id": ["a"], "image": [name]}), tmp_path)
     packed, notes = write_shards(cases, tmp_path / "shards")
     assert packed.table["image"][0] == "shard-00000.tar!/00000000.image.dcm"
     assert notes == ["the shards hold DICOM files as they were, with what they say of the patient."]

@@ -5,7 +5,7 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from dermis.pictures import PictureError
 from dermis.pictures import decode as module
@@ -88,6 +88,20 @@ def test_an_orientation_that_does_not_exist_is_upright(value):
     exif = Image.Exif()
     exif[ORIENTATION] = value
     assert size(encode(photograph(), "JPEG", exif=exif)) == (203, 301)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
+def test_an_orientation_in_xmp_turns_nothing_and_size_agrees(format):
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    options = {"xmp": xmp}
+    if format == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    if format == "TIFF":
+        options = {"tiffinfo": {700: xmp}}
+    data = encode(photograph(), format, **options)
+    assert size(data) == (203, 301)
+    assert decode(data).shape == (203, 301, 3)
 
 
 @pytest.mark.parametrize(

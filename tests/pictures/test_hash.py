@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn
 
-from dermis.pictures.hash import fingerprint, near_duplicates, perceptual_hash, twins
+from dermis.pictures.hash import Fingerprint, fingerprint, near_duplicates, perceptual_hash, twins
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,7 @@ def test_the_eight_hashes_are_those_of_the_turned_and_mirrored_pictures(pictures
 def test_twins_finds_every_reencoded_turned_copy_and_nothing_else(pictures):
     copies = [encoded(orientations(p)[i % 8], 75, 0.6) for i, p in enumerate(pictures)]
     prints = [fingerprint(p) for p in [*pictures, *copies]]
-    pairs = twins(np.stack([p.hashes for p in prints]), np.stack([p.detail for p in prints]))
-    assert pairs.tolist() == [[i, i + len(pictures)] for i in range(len(pictures))]
+    assert twins(prints).tolist() == [[i, i + len(pictures)] for i in range(len(pictures))]
 
 
 def test_equal_coarse_structure_with_other_detail_is_no_twin():
@@ -86,14 +85,16 @@ def test_equal_coarse_structure_with_other_detail_is_no_twin():
     greys = [np.clip(128 + 40 * coarse + 20 * n, 0, 255).astype(np.uint8) for n in noise]
     lesions = [np.repeat(grey[..., None], 3, axis=2) for grey in greys]
     prints = [fingerprint(p) for p in lesions]
-    hashes, details = np.stack([p.hashes for p in prints]), np.stack([p.detail for p in prints])
-    assert len(near_duplicates(hashes, 16)) == 1
-    assert len(twins(hashes, details, distance=16)) == 0
+    assert len(near_duplicates(np.stack([p.hashes for p in prints]), 16)) == 1
+    assert len(twins(prints, distance=16)) == 0
 
 
-def test_a_picture_of_one_colour_is_flat(pictures):
-    assert fingerprint(np.full((20, 30, 3), 7, np.uint8)).flat
-    assert not fingerprint(pictures[0]).flat
+def test_a_picture_of_one_colour_is_flat_and_nobodys_twin(pictures):
+    blank, lesion = fingerprint(np.full((20, 30, 3), 7, np.uint8)), fingerprint(pictures[0])
+    assert blank.flat
+    assert not lesion.flat
+    assert twins([blank, lesion, blank, lesion]).tolist() == [[1, 3]]
+    assert twins([blank, blank]).shape == (0, 2)
 
 
 @settings(deadline=None, max_examples=60)
@@ -115,13 +116,15 @@ def test_the_pairs_are_those_of_comparing_all_with_all(seed, distance, orientati
     ]
     assert near_duplicates(hashes if orientations_ > 1 else hashes[:, 0], distance).tolist() == expected
     # every pair was near in some orientation, so with nothing asked of the detail all are twins
-    assert twins(hashes, np.zeros((60, 32, 32), np.int8), distance, likeness=-1).tolist() == expected
+    prints = [Fingerprint(row, np.zeros((32, 32), np.int8), flat=False) for row in hashes]
+    assert twins(prints, distance, likeness=-1).tolist() == expected
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_pairs_without_two_pictures(count):
     assert near_duplicates(np.zeros(count, np.uint64), 4).shape == (0, 2)
-    assert twins(np.zeros((count, 8), np.uint64), np.zeros((count, 32, 32), np.int8)).shape == (0, 2)
+    prints = [Fingerprint(np.zeros(8, np.uint64), np.zeros((32, 32), np.int8), flat=False)] * count
+    assert twins(prints).shape == (0, 2)
 
 
 def test_a_distance_that_finds_chance_is_refused():
@@ -138,12 +141,9 @@ def test_ham10000_copies_are_found_and_lesions_are_told_apart(shared_data):
     names = [n for n in members(root / "images.zip") if n.endswith(".jpg")][:3000:10]
     originals = [decode(read_bytes(root, f"images.zip!/{name}")) for name in names]
     small = [fingerprint(p) for p in originals]
-    hashes, details = np.stack([p.hashes for p in small]), np.stack([p.detail for p in small])
     for quality, scale in ((50, 1), (75, 0.5), (75, 2)):
         copies = [fingerprint(encoded(p, quality, scale)) for p in originals]
-        pairs = twins(
-            np.concatenate([hashes, [p.hashes for p in copies]]), np.concatenate([details, [p.detail for p in copies]])
-        )
+        pairs = twins([*small, *copies])
         found = pairs[(pairs[:, 0] < 300) & (pairs[:, 1] >= 300)]
         own = found[:, 0] == found[:, 1] - 300
         assert own.sum() >= 297

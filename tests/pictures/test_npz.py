@@ -107,6 +107,21 @@ def test_damage_is_a_sentence(root):
     assert "b.npy is no array" in sentence(root, "none.npz!/b/0")
 
 
+@pytest.mark.parametrize(("at", "value"), [(6, 1), (8, 97)])  # encrypted; packed in a way that is not known
+def test_what_zipfile_cannot_unpack_is_a_sentence(root, at, value):
+    data = bytearray((root / "stored.npz").read_bytes())
+    for header, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
+        data[data.index(header) + at + shift] |= value
+    (root / "odd.npz").write_bytes(data)
+    assert "train_images.npy cannot be unpacked" in sentence(root, "odd.npz!/grey/0")
+
+
+def test_no_pixels_and_rows_without_end_are_no_members(root):
+    np.savez(root / "empty.npz", images=np.zeros((3, 0, 5), np.uint8))
+    assert "is not in" in sentence(root, "empty.npz!/images/0")
+    assert not store.exists(root, f"stored.npz!/grey/{'1' * 5000}")
+
+
 def test_a_deflated_array_may_only_be_so_large(root, monkeypatch):
     monkeypatch.setattr(npz, "MAX_HELD", 1000)
     assert "may be. Save it again with numpy.savez" in sentence(root, "deflated.npz!/train_images/0")

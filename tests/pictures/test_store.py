@@ -57,6 +57,16 @@ def test_every_way_of_keeping_bytes_in_hdf5_is_read(root):
     assert "is a group" in sentence(root, "train-image.hdf5!/folder")
 
 
+def test_hdf5_that_points_elsewhere_is_a_sentence(root):
+    (root / "secret").write_bytes(b"a secret of this machine")
+    with h5py.File(root / "links.h5", "w") as file:
+        file["soft"], file["away"] = h5py.SoftLink("/nowhere"), h5py.ExternalLink("nowhere.h5", "/x")
+        file.create_dataset("outside", (8,), np.uint8, external=[(str(root / "secret"), 0, 8)])
+    assert "soft is a link to what is not there" in sentence(root, "links.h5!/soft")
+    assert "away is a link to what is not there" in sentence(root, "links.h5!/away")
+    assert "outside has its bytes in another file" in sentence(root, "links.h5!/outside")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -143,6 +153,13 @@ def test_a_damaged_encrypted_or_oversized_member_is_a_sentence(root, monkeypatch
     for path in ("images/isic_0001.jpg", "packed.ZIP!/images/isic_0001.jpg", "train-image.hdf5!/ISIC_0001"):
         with pytest.raises(PictureError, match="has 101 bytes; a picture may have 99"):
             store.read_bytes(root, path)
+
+
+def test_a_zip_of_a_later_version_is_a_sentence(root):
+    data = bytearray((root / "stored.zip").read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 99  # the version that is needed to unpack
+    (root / "later.zip").write_bytes(data)
+    assert "cannot be opened as zip: zip file version 9.9" in sentence(root, "later.zip!/images/isic_0007.jpg")
 
 
 def test_members_lists_what_may_stand_behind_the_mark(root):

@@ -80,3 +80,33 @@ def test_an_index_of_a_tar_as_long_with_other_names_and_what_is_no_tar_are_sente
     (tmp_path / "none.tar").write_bytes(b"no tar at all" * 99)
     with pytest.raises(PictureError, match="cannot be opened as tar"):
         store.read_bytes(tmp_path, "none.tar!/x")
+
+
+def pack(place, members, **options):
+    with tarfile.open(place, "w", **options) as tar:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def test_of_members_with_one_name_the_last_is_read_as_tar_unpacks_it(tmp_path):
+    pack(tmp_path / "set.tar", [("a.jpg", b"old"), ("b.jpg", b"b"), ("a.jpg", b"newer")])
+    assert store.read_bytes(tmp_path, "set.tar!/a.jpg") == b"newer"
+    assert store.members(tmp_path / "set.tar") == ["a.jpg", "b.jpg"]
+
+
+def test_a_name_in_another_coding_can_be_written_down_and_harms_no_other(tmp_path):
+    pack(tmp_path / "set.tar", [("müller.jpg", b"1"), ("a.jpg", b"2")], format=tarfile.USTAR_FORMAT, encoding="latin-1")
+    assert store.read_bytes(tmp_path, "set.tar!/a.jpg") == b"2"
+    assert store.members(tmp_path / "set.tar") == ["a.jpg", r"m\xfcller.jpg"]
+    assert store.read_bytes(tmp_path, r"set.tar!/m\xfcller.jpg") == b"1"
+    assert not store.exists(tmp_path, "set.tar!/\udcfc.jpg")
+
+
+@pytest.mark.parametrize("row", [(b"a.jpg", -5000, 10), (b"a.jpg", 600, -700)])
+def test_an_index_that_points_before_the_tar_is_not_believed(tmp_path, row):
+    pack(tmp_path / "set.tar", [("a.jpg", b"1"), ("b.jpg", b"2")])
+    kinds = [("name", "S5"), ("offset", "<i8"), ("bytes", "<i8")]
+    np.save(tmp_path / f"set.tar{INDEX}", np.array([row, (b"b.jpg", 1536, 1)], dtype=kinds))
+    assert store.read_bytes(tmp_path, "set.tar!/a.jpg") == b"1"

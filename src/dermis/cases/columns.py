@@ -1,6 +1,7 @@
 """The manifest's columns by name, and what they mean (docs/design.md, "Manifest")."""
 
-PATHS = ("image", "dermoscopy", "mask")
+PICTURES = ("image", "dermoscopy")
+PATHS = (*PICTURES, "mask")
 GROUP_KEYS = ("patient_id", "lesion_id", "origin_id")
 """The group of every split: the first of these that a row has, so that no patient stands on both sides."""
 

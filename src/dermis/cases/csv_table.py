@@ -25,6 +25,8 @@ def read_csv_table(path: Path, expect: str | None = None) -> pd.DataFrame:
     if text.count('"') % 2:
         raise ValueError(f"{path} has a quotation mark that is never closed, so its lines cannot be told apart.")
     delimiter, header = _header(text, expect)
+    if not header:
+        raise ValueError(f"{path} has no header: its first line is one of {len(text.splitlines()[0]):,} characters.")
     if repeated := {name for name in header if header.count(name) > 1}:
         raise ValueError(f"{path} has the column {min(repeated)!r} more than once.")
     try:
@@ -54,5 +56,14 @@ def _decoded(path: Path) -> str:
 
 
 def _header(text: str, expect: str | None) -> tuple[str, list[str]]:
-    headers = {delimiter: next(csv.reader(io.StringIO(text), delimiter=delimiter)) for delimiter in DELIMITERS}
+    headers = {delimiter: _first_row(text, delimiter) for delimiter in DELIMITERS}
     return max(headers.items(), key=lambda item: (expect in item[1], len(item[1])))
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    """The first line that is not blank, as pyarrow takes it for the header; empty if ``delimiter`` makes none of it."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)  # a lone \r ends a line too
+    try:
+        return next(row for row in rows if row)
+    except csv.Error:  # a cell of more than 131,072 characters
+        return []

@@ -14,12 +14,10 @@ import numpy as np
 import pandas as pd
 
 from dermis.cases.columns import GROUP_KEYS
-from dermis.cases.corpus.look import look
+from dermis.cases.corpus.look import look, picture_paths, rows_by_digest
 from dermis.cases.groups import linked_groups
 from dermis.cases.manifest import Manifest
-from dermis.pictures.hash import twins
-
-PICTURES = ("image", "dermoscopy")
+from dermis.pictures.hash import Fingerprint, twins
 
 
 def kinship(query: Manifest, reference: Manifest, same_P2: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -51,30 +49,18 @@ def same_pictures(
 
     Opens each picture of both once. Pictures of one colour, and those that cannot be opened, are nobody's twins.
     """
-    prints, shown = [], []
-    total = sum(len(_paths(manifest)) for manifest in (query, reference))
-    for manifest, row, done in ((query, 0, 0), (reference, len(query), len(_paths(query)))):
+    prints: dict[str, Fingerprint] = {}
+    rows_of: dict[str, list[int]] = {}
+    total = sum(len(picture_paths(manifest)) for manifest in (query, reference))
+    for manifest, row, done in ((query, 0, 0), (reference, len(query), len(picture_paths(query)))):
         counted = None if progress is None else lambda n, _, done=done: progress(done + n, total)
-        looks = look(manifest.root, _paths(manifest), progress=counted)
-        prints.append(looks.fingerprints)
-        for column in PICTURES:
-            paths = manifest.table[column] if column in manifest else []
-            shown += [(looks.digests[p], row + r) for r, p in enumerate(paths) if p in looks.digests]
-    seen = {digest: print_ for digest, print_ in (prints[0] | prints[1]).items() if not print_.flat}
-    rows_of: dict[str, list[int]] = {digest: [] for digest in seen}
-    for digest, row in shown:
-        if digest in rows_of:
-            rows_of[digest].append(row)
-    if not seen:
-        return np.empty((0, 2), np.int64)
+        looks = look(manifest.root, picture_paths(manifest), progress=counted)
+        for digest, rows in rows_by_digest(manifest, looks).items():
+            if not looks.fingerprints[digest].flat:
+                prints[digest] = looks.fingerprints[digest]
+                rows_of.setdefault(digest, []).extend(row + r for r in rows)
     # a chain through each file's rows is enough, and so is one pair of rows for each pair of twins
     pairs = [(a, b) for rows in rows_of.values() for a, b in pairwise(rows)]
-    hashes, details = (np.stack([getattr(p, name) for p in seen.values()]) for name in ("hashes", "detail"))
     first = [rows[0] for rows in rows_of.values()]
-    pairs += [(first[a], first[b]) for a, b in twins(hashes, details)]
+    pairs += [(first[a], first[b]) for a, b in twins(list(prints.values()))]
     return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-def _paths(manifest: Manifest) -> list[str]:
-    columns = [manifest.table[column].dropna() for column in PICTURES if column in manifest]
-    return list(dict.fromkeys(path for paths in columns for path in paths))

@@ -188,11 +188,11 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
             sidecar |= json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is not a readable sidecar: {error}") from None
+    if sidecar["version"] != VERSION:
+        raise ValueError(f"{path} has version {sidecar['version']!r}; this dermis reads version {VERSION}.")
     lists = sidecar["categories"].values() if isinstance(sidecar["categories"], dict) else [None]
     if not isinstance(sidecar["image_root"], str) or not all(schema.is_list_of_strings(values) for values in lists):
         raise ValueError(
             f"{path} must hold a string `image_root` and `categories` that map columns to lists of strings."
         )
-    if sidecar["version"] != VERSION:
-        raise ValueError(f"{path} has version {sidecar['version']!r}; this dermis reads version {VERSION}.")
     return sidecar

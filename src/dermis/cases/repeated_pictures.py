@@ -22,8 +22,7 @@ def repeated_findings(manifest: Manifest, shown: pd.DataFrame, fingerprints: dic
     places = pd.DataFrame({"picture": picture, "path": shown["path"].to_numpy()})
     places["split"] = split.map(SPLITS.index, na_action="ignore").to_numpy(dtype=float)[shown["row"]]
     places["group"] = pd.factorize(manifest.groups(), sort=True)[0][shown["row"]]
-    seen = [fingerprints[digest] for digest in digests]
-    near = twins(np.stack([print_.hashes for print_ in seen]), np.stack([print_.detail for print_ in seen]))
+    near = twins([fingerprints[digest] for digest in digests])
     equal = np.repeat(np.arange(len(digests))[:, None], 2, axis=1)
     return [
         *_findings(places, equal, "equal-pictures", "picture(s) occur, byte for byte,", "error"),

@@ -56,7 +56,7 @@ def conform(table: pd.DataFrame, categories: dict[str, list[str]]) -> tuple[pd.D
             if column not in categories:
                 ordered = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else None
                 found = sorted(table[column].dropna().astype(str).unique())
-                categories[column] = found if ordered is None else [str(value) for value in ordered]
+                categories[column] = found if ordered is None else [str(_as_text(value)) for value in ordered]
         else:
             table[column] = values.astype("float64") if pd.api.types.is_extension_array_dtype(values) else values
     return table, categories

@@ -24,6 +24,7 @@ import pandas as pd
 from dermis.cases.columns import PATHS
 from dermis.cases.manifest import Manifest
 from dermis.pictures import PictureError
+from dermis.pictures.dicom import is_dicom
 from dermis.pictures.header import read_header
 from dermis.pictures.store import read_bytes
 from dermis.pictures.tar import INDEX, Member, index_of
@@ -137,7 +138,12 @@ class _Written:
 
 
 def _extension(path: str, data: bytes) -> str:
-    """Of the file's name; of a picture without one (a key of an HDF5 file) by its header; `bin` for no picture."""
+    """Of the file's name; of a picture without one (a key of an HDF5 file) by its header; `bin` for no picture.
+
+    DICOM is `dcm` whatever its name says (scanners write IM0001, .ima, .img): it names a patient, and a note tells so.
+    """
+    if is_dicom(data):
+        return NAMES["DICOM"]
     if named := PurePosixPath(path).suffix.lower().lstrip("."):
         return named
     try:

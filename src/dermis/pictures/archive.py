@@ -103,9 +103,15 @@ class HDF5:
         name = self.find(member)
         if name is None:
             raise PictureError(f"{member!r} is not in {self.place}.{self.names.nearest(member)}")
-        where, item = f"{self.place}!/{name}", self.file[name]
+        where = f"{self.place}!/{name}"
+        try:
+            item = self.file[name]
+        except (KeyError, OSError) as error:
+            raise PictureError(f"{where} is a link to what is not there.") from error
         if not isinstance(item, h5py.Dataset):
             raise PictureError(f"{where} is a group, not a picture.")
+        if item.external:  # it would bring any file of this machine
+            raise PictureError(f"{where} has its bytes in another file, which is not read.")
         check_size(where, item.nbytes)
         try:
             value = item[...]  # [()] would strip the zero bytes at the end of a string
@@ -130,7 +136,7 @@ def open_archive(place: str) -> Zip | HDF5 | Tar | Npz:
         if kind == "HDF5":
             return _open_hdf5(place, version, os.getpid())
         return {"zip": _open_zip, "tar": _open_tar, "npz": _open_npz}[kind](place, version)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (OSError, zipfile.BadZipFile, NotImplementedError, tarfile.TarError) as error:
         raise PictureError(f"{place} cannot be opened as {kind}: {error}.") from error
 
 

@@ -3,7 +3,8 @@
 Decisions, the same for every format:
 
 - The size is read from the header and limited before anything is decoded.
-- EXIF orientation is applied, but not to HEIC and DICOM, which say themselves how a picture stands.
+- EXIF orientation is applied, but not to HEIC and DICOM, which say themselves how a picture stands. Where XMP or a text
+  chunk repeats it or says otherwise, that is ignored in every format, as browsers do: ``size`` and ``decode`` agree.
 - ICC profiles are ignored, as Pillow, torchvision and the published weights of this field ignore them: a Display-P3
   phone picture comes out a little less saturated than on the phone.
 - Transparency is laid on white. 16-bit samples keep their high byte. Palettes and grey become RGB.
@@ -19,7 +20,7 @@ import re
 from io import BytesIO
 
 import numpy as np
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL import WebPImagePlugin as WebP
 
 from dermis.pictures import PictureError, dicom_pixels, heic
@@ -66,9 +67,8 @@ def decode(
     header = _checked_header(data, max_pixels, min_side)
     if header.format == "DICOM":
         return dicom_pixels.decode(data, lambda frame: _decode_frame(frame, header, at_least))
-    if header.format == "JPEG":
-        return _upright(_decode_jpeg(data, header, at_least), header.orientation)
-    return _decode_pillow(data, header)
+    stored = _decode_jpeg(data, header, at_least) if header.format == "JPEG" else _decode_pillow(data, header)
+    return _upright(stored, header.orientation)
 
 
 def _checked_header(data: bytes, max_pixels: int, min_side: int) -> Header:
@@ -158,24 +158,23 @@ def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode_pillow(data: bytes, header: Header, divisor: int = 1) -> np.ndarray:
-    """By Pillow and its plugins; upright but for a JPEG, which comes as stored."""
+    """By Pillow and its plugins, as ``header.orientation`` finds it: TIFF and HEIC turn themselves."""
     try:
         with _PILLOW[header.format](BytesIO(data)) as image:
             _check_size(image, header)
             if divisor > 1:
                 # Pillow takes the fraction that both sides allow, so they are rounded down here.
                 image.draft("RGB", (max(header.width // divisor, 1), max(header.height // divisor, 1)))
+            image.info.pop("xmp", None)  # by which Pillow would turn a TIFF too
             image.load()
             if header.format == "HEIC":  # whose size is known for certain only now
                 _check_size(image, header)
-            told = header.format in ("JPEG", "HEIC")  # by our header, and by libheif
-            picture = _rgb(image if told else ImageOps.exif_transpose(image))
+            return _rgb(image)
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers on hostile bytes may raise anything
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise PictureError(f"it is a truncated or damaged {header.format}: {reason}.") from error
-    return picture
 
 
 def _check_size(image: Image.Image, header: Header) -> None:

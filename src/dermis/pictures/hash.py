@@ -13,6 +13,7 @@ hash finds, whether what is left of the 32 × 32 picture without its low frequen
 Differs from the paper: no 7 × 7 mean filter before shrinking, because averaging over areas is that filter.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -77,15 +78,20 @@ def near_duplicates(hashes: np.ndarray, distance: int) -> np.ndarray:
     return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
 
 
-def twins(hashes: np.ndarray, details: np.ndarray, distance: int = 6, likeness: float = 0.9) -> np.ndarray:
-    """Pairs (P, 2) of ``near_duplicates`` whose detail, in the orientation that the hash found, correlates.
+def twins(prints: Sequence[Fingerprint], distance: int = 6, likeness: float = 0.9) -> np.ndarray:
+    """Pairs (P, 2) of positions i < j, sorted: hashes near, and detail that correlates in the orientation they found.
 
-    ``hashes`` (N, 8) and ``details`` (N, 32, 32) of N fingerprints. With the defaults, of 300 pictures of HAM10000
-    re-encoded at JPEG quality 50 or resized by half or two, at least 297 find their original.
+    A flat picture is nobody's twin. With the defaults, of 300 pictures of HAM10000 re-encoded at JPEG quality 50 or
+    resized by half or two, at least 297 find their original.
     """
+    seen = [(at, print_) for at, print_ in enumerate(prints) if not print_.flat]
+    if not seen:
+        return np.empty((0, 2), dtype=np.int64)
+    hashes, details = np.stack([p.hashes for _, p in seen]), np.stack([p.detail for _, p in seen])
     pairs = near_duplicates(hashes, distance)
     alike = [_alike(hashes, details, pairs[at : at + CHUNK], distance, likeness) for at in range(0, len(pairs), CHUNK)]
-    return pairs[np.concatenate(alike)] if alike else pairs
+    pairs = pairs[np.concatenate(alike)] if alike else pairs
+    return np.array([at for at, _ in seen])[pairs]
 
 
 def _bits(frequencies: np.ndarray) -> int:

@@ -7,6 +7,7 @@ held. A row comes as a PNG, because pictures are encoded bytes here; deflating i
 
 import math
 import os
+import re
 import threading
 import zipfile
 import zlib
@@ -63,7 +64,8 @@ class Npz:
     def find(self, member: str) -> str | None:
         """``member`` as it is really spelt, or None."""
         name, _, row = member.replace("\\", "/").rpartition("/")
-        if name in self.stacks and row.isdecimal() and row == str(int(row)) and int(row) < self.stacks[name].shape[0]:
+        # not by a listing of all rows, which is only made for a name that is spelt otherwise
+        if name in self.stacks and re.fullmatch("0|[1-9][0-9]{,17}", row) and int(row) < self.stacks[name].shape[0]:
             return f"{name}/{row}"
         return self.names.find(member)
 
@@ -114,13 +116,17 @@ def _stacks(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[str, Stack]]
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
             continue
-        with archive.open(info) as file:
-            try:
+        try:
+            with archive.open(info) as file:
                 shape, fortran, dtype = _header(file)
-            except (ValueError, zlib.error) as error:
-                raise PictureError(f"{place}!/{info.filename} is no array: {error}.") from error
-            header = file.tell()
+                header = file.tell()
+        except (ValueError, zlib.error) as error:
+            raise PictureError(f"{place}!/{info.filename} is no array: {error}.") from error
+        except RuntimeError as error:  # zipfile's for a password, and for a packing that it does not know
+            raise PictureError(f"{place}!/{info.filename} cannot be unpacked: {error}.") from error
         if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS):
+            continue
+        if 0 in shape[1:]:  # no picture
             continue
         if header + math.prod(shape) != info.file_size:
             raise PictureError(f"{place}!/{info.filename} is damaged: its length is not the one in its header.")

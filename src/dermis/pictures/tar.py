@@ -3,6 +3,8 @@
 ``shard-00000.tar`` may lie beside ``shard-00000.tar.npy``, its index: a sorted NumPy array of (name, offset, bytes),
 mapped into memory, so that opening a shard costs microseconds, workers share its pages, and any member is one binary
 search and one ``pread`` away. A tar without an index, or with the index of another, is listed once per process.
+
+Bytes of a name that are no UTF-8 (Latin-1 of an old tar) are spelt as Python spells them: ``m\\xfcller.jpg``.
 """
 
 import os
@@ -54,14 +56,15 @@ class Tar:
         check_size(where, count)
         # with the header before it, which names the member: a wrong index must not bring another picture
         block = os.pread(self.file.fileno(), tarfile.BLOCKSIZE + count, int(row["offset"]) - tarfile.BLOCKSIZE)
-        plain = member.isascii() and len(member) <= NAME  # other names stand elsewhere, or in another coding
+        # names that are not plain stand elsewhere, or in another coding
+        plain = member.isascii() and "\\" not in member and len(member) <= NAME
         named = not plain or block[:NAME].rstrip(b"\0") == member.encode()
         if len(block) != tarfile.BLOCKSIZE + count or not named:
             raise PictureError(f"{where} is not where the tar's index says: the tar is damaged, or another one.")
         return block[tarfile.BLOCKSIZE :]
 
     def _row(self, member: str) -> np.void | None:
-        wanted = member.encode()
+        wanted = member.encode(errors="backslashreplace")
         at = bisect_left(self.index, wanted, key=lambda row: row["name"])
         return self.index[at] if at < len(self.index) and self.index[at]["name"] == wanted else None
 
@@ -88,14 +91,17 @@ def _stored_index(place: str) -> np.ndarray | None:
     try:
         index = np.load(path, mmap_mode="r", allow_pickle=False)
         ends = (index["offset"] + index["bytes"]).max(initial=0)
+        begins, least = index["offset"].min(initial=tarfile.BLOCKSIZE), index["bytes"].min(initial=0)
     except (ValueError, IndexError, TypeError, OSError):
         return None  # no index of ours: the tar itself says what is in it
     blocks = -(-int(ends) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     whole = os.path.getsize(place)
-    return index if blocks <= whole <= blocks + 2 * tarfile.RECORDSIZE else None
+    inside = begins >= tarfile.BLOCKSIZE and least >= 0 and blocks <= whole <= blocks + 2 * tarfile.RECORDSIZE
+    return index if inside else None
 
 
 def _listed(place: str) -> np.ndarray:
-    """The regular files in a tar, by their headers."""
-    with tarfile.open(place, "r:") as opened:
-        return index_of([(m.name, m.offset_data, m.size) for m in opened if m.isreg() and not m.sparse])
+    """The regular files in a tar, by their headers; of those with one name the last, which replaced the others."""
+    with tarfile.open(place, "r:", encoding="utf-8", errors="backslashreplace") as opened:
+        last = {m.name: (m.name, m.offset_data, m.size) for m in opened if m.isreg() and not m.sparse}
+    return index_of(list(last.values()))

@@ -61,6 +61,15 @@ def test_both_layouts_and_mixed_case(tmp_path, tables, pictures):
     assert manifest.table["diagnosis"].tolist() == ["nevus", "melanoma"]
 
 
+def test_a_split_table_without_positions_is_refused_in_a_sentence(tmp_path):
+    header = ["case_num", "diagnosis", *FINDINGS, "elevation", "location", "sex", "clinic", "derm"]
+    row = ["1", "melanoma", *[next(iter(groups.values()))[0] for groups in FINDINGS.values()], *"ab", "male", *"cd"]
+    (tmp_path / "meta.csv").write_text(",".join(header) + "\n" + ",".join(row) + "\n")
+    (tmp_path / "train_indexes.csv").write_text("index\n0\n")
+    with pytest.raises(ValueError, match=r"no table of Derm7pt's split .* indexes is needed"):
+        import_set("derm7pt", tmp_path)
+
+
 def test_no_word_stands_in_two_groups():
     for groups in (DIAGNOSES, *FINDINGS.values()):
         words = [word for group in groups.values() for word in group]

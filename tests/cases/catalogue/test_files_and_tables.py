@@ -1,9 +1,12 @@
 """Finding pictures and reading tables, whatever they are called and however they were written."""
 
+import io
+import tarfile
 import zipfile
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from dermis.cases.catalogue.files import Files
@@ -46,6 +49,20 @@ def test_members_of_archives_are_pictures_and_loose_files_come_first(tmp_path):
     assert files.find("ISIC_7") == "train-image.hdf5!/ISIC_7"
 
 
+def test_a_tar_is_read_as_it_is_and_any_archive_is_a_folder(tmp_path):
+    with tarfile.open(tmp_path / "part.tar", "w") as archive:
+        for name in ("nevi/one.jpg", "nevi/._one.jpg", "nevi/readme.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+    files = Files.below(tmp_path)
+    assert files.pictures == ["part.tar!/nevi/one.jpg"]
+    assert files.find("part/nevi/one") == "part.tar!/nevi/one.jpg"
+    assert files.placed()["folders"].tolist() == [["part", "nevi"]]
+    touch(tmp_path, "part.tar.npy")
+    assert Files.below(tmp_path).pictures == []  # a shard that `dermis import --shards` wrote there
+
+
 def test_a_broken_archive_is_one_sentence(tmp_path):
     (tmp_path / "images.zip").write_bytes(b"PK truncated")
     with pytest.raises(ValueError, match=r"images\.zip cannot be opened .* is the download complete"):
@@ -71,6 +88,26 @@ def test_excel_without_openpyxl_is_one_sentence(tmp_path, monkeypatch):
     touch(tmp_path, "t.xlsx")
     with pytest.raises(ValueError, match="needs openpyxl"):
         read_table(tmp_path / "t.xlsx")
+
+
+def test_a_workbook_that_cannot_be_read_stops_only_who_needs_it(tmp_path, monkeypatch):
+    touch(tmp_path, "~$credits.xlsx", "broken.xlsx")
+    with pytest.raises(ValueError, match=r"broken\.xlsx is not a workbook that can be read"):
+        find_table(Files.below(tmp_path), ("image",), "some set")
+    (tmp_path / "labels.csv").write_text("image\na\n")
+    assert find_table(Files.below(tmp_path), ("image",), "some set")["image"].tolist() == ["a"]
+    (tmp_path / "broken.xlsx").unlink()
+    pd.DataFrame({"age": ["5"]}).to_excel(tmp_path / "more.xlsx", index=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert find_table(Files.below(tmp_path), ("image",), "some set")["image"].tolist() == ["a"]
+    with pytest.raises(ValueError, match=r"more\.xlsx needs openpyxl"):
+        find_table(Files.below(tmp_path), ("age",), "some set")
+
+
+def test_bytes_of_no_encoding_are_one_sentence(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"a,b\n\x81,2\n")
+    with pytest.raises(ValueError, match=r"t\.csv is not a table that can be read"):
+        read_table(tmp_path / "t.csv")
 
 
 def test_a_table_is_known_by_its_header_in_any_case(tmp_path):

@@ -66,6 +66,34 @@ def test_a_split_table_of_another_set_is_refused(three):
         import_set("csv", three, split="split.csv")
 
 
+@pytest.mark.parametrize("text", [None, "split\ntrain\n", "image,split\n"])
+def test_what_is_no_table_of_a_split_is_refused_in_a_sentence(three, text):
+    if text is not None:
+        three.with_name("split.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"no table of a split at split\.csv|knows none of the cases"):
+        import_set("csv", three, split="split.csv")
+
+
+def test_a_name_on_two_sides_of_a_published_split_has_none(three):
+    three.with_name("split.csv").write_text("image,split\na.jpg,train\na.jpg,test\nb.jpg,train\n")
+    manifest = import_set("csv", three, split="split.csv")
+    assert manifest.table["split"].fillna("none").tolist() == ["none", "train", "none"]
+    assert "split.csv: 1 names are on more than one side, a for one." in manifest.notes
+
+
+@pytest.mark.parametrize("name, header, lacking", [
+    ("pad-ufes-20", "img_id,patient_id,lesion_id,diagnostic,region,age,gender,fitspatrick,itch,grew,hurt,changed,bleed,"
+     "elevation", "diameter_1"),
+    ("derm7pt", "case_num,diagnosis,clinic,derm,pigment_network,streaks,pigmentation,regression_structures,"
+     "dots_and_globules,blue_whitish_veil,vascular_structures", "location"),
+    ("isic2024", "isic_id,patient_id,age_approx,sex,tbp_lv_symm_2axis_angle", "anatom_site_general"),
+])  # fmt: skip
+def test_a_table_cut_to_some_columns_is_refused_by_name(tmp_path, name, header, lacking):
+    (tmp_path / "meta.csv").write_text(f"{header}\n")
+    with pytest.raises(ValueError, match=rf"meta\.csv comes nearest but lacks {lacking}"):
+        import_set(name, tmp_path)
+
+
 def test_docs_are_the_docstrings():
     assert (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8") == pages()
 

@@ -50,6 +50,15 @@ def test_isic2019_pictures_with_and_without_downsampled_and_the_test_part(tmp_pa
     assert "diagnosis" not in test
 
 
+def test_isic2019_pictures_that_are_missing_keep_their_official_names_and_lesions_may_all_be_unknown(tmp_path):
+    (tmp_path / "ISIC_2019_Training_Metadata.csv").write_text(
+        "image,age_approx,anatom_site_general,lesion_id,sex\nISIC_1_downsampled,55,back,,male\n"
+    )
+    table = import_set("isic2019", tmp_path).table
+    assert table["image"].tolist() == ["ISIC_2019_Training_Input/ISIC_1_downsampled.jpg"]
+    assert table["source"].tolist() == ["isic2019"]
+
+
 def test_two_classes_in_one_row_stop(tmp_path):
     (tmp_path / "labels.csv").write_text("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC\na,1,1,0,0,0,0,0,0\n")
     (tmp_path / "metadata.csv").write_text("image,age_approx,anatom_site_general,sex\na,5,,male\n")
@@ -128,6 +137,9 @@ def test_isic2024_training_table_loses_its_leaky_columns(tmp_path, layout):
     assert manifest.notes == ()
     assert manifest.table["diagnosis"].tolist() == ["malignant", "benign"]
     assert manifest.table["licence"][0] == "CC BY-NC 4.0 (picture: CC-0)"
+    pd.DataFrame([{**row, "isic_id": "ISIC_3"}]).to_csv(tmp_path / "test-metadata.csv", index=False)
+    test = import_set("isic2024", tmp_path, part="test")
+    assert test.table["image"].tolist() == ["test-image/image/ISIC_3.jpg"]  # where it would lie
     leaky = ("lesion_id", "iddx", "mel_", "confidence", "image_type", "attribution", "target")
     assert not [c for c in manifest.table for word in leaky if word in c]
 
@@ -167,6 +179,13 @@ def test_milk10k_finds_pictures_in_lesion_folders(tmp_path):
         "IL_1,dermoscopic,ISIC_2,70,male,1,head_neck_face,0.2\n"
         "IL_1,clinical: close-up,ISIC_1,70,male,1,head_neck_face,0.1\n"
     )
+    (tmp_path / "MILK10k_Test_Metadata.csv").write_text(
+        "lesion_id,image_type,isic_id,age_approx,sex,skin_tone_class,site\n"
+        "IL_2,clinical: close-up,ISIC_3,70,male,1,back\nIL_3,dermoscopic,ISIC_4,70,male,1,back\n"
+    )
+    alone = import_set("milk10k", tmp_path, part="test")
+    assert alone.table["case_id"].tolist() == ["IL_2"]
+    assert "1 lesions have a dermoscopy and no clinical picture and are left out." in alone.notes
     folder = tmp_path / "MILK10k_Training_Input" / "IL_1"
     folder.mkdir(parents=True)
     for name in ("ISIC_1", "ISIC_2"):

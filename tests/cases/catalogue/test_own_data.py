@@ -101,6 +101,19 @@ def test_split_folders_are_splits_also_in_a_zip(tmp_path):
     assert table["image"][0] == "dermnet.zip!/Train/Acne/1.jpg"
 
 
+def test_a_zip_per_side_or_per_class_is_a_folder_of_that_name(tmp_path):
+    for side, inner in (("train", ""), ("test", "test/")):
+        with zipfile.ZipFile(tmp_path / f"{side}.zip", "w") as archive:
+            archive.writestr(f"{inner}Acne/1.jpg", b"x")
+    table = import_set("folder", tmp_path).table
+    assert table[["split", "diagnosis"]].values.tolist() == [["test", "Acne"], ["train", "Acne"]]
+    (tmp_path / "classes").mkdir()
+    for name in ("Acne", "Eczema"):
+        with zipfile.ZipFile(tmp_path / "classes" / f"{name}.zip", "w") as archive:
+            archive.writestr("1.jpg", b"x")
+    assert import_set("folder", tmp_path / "classes").table["diagnosis"].tolist() == ["Acne", "Eczema"]
+
+
 def test_one_class_or_one_split_alone(tmp_path):
     tree(tmp_path, "train/Acne/1.jpg", "train/Acne/2.jpg")
     table = import_set("folder", tmp_path).table

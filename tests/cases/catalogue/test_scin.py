@@ -72,7 +72,7 @@ def test_each_picture_is_a_row_with_what_is_known_of_its_case(tmp_path):
     assert table.loc["973759811984683137_1", unknown].isna().all()
     assert table.loc["3_1", ["diagnosis", "skin_tone", "lesion.localization", "patient.ethnicity"]].isna().all()
     assert set(table["modality"]) == {"clinical"}
-    assert manifest.notes == ("not as many as published: 3 cases (published: 5033), 5 pictures (published: 10407).",)
+    assert manifest.notes == ("not as many as published: cases 3 (published: 5033), pictures 5 (published: 10407).",)
 
 
 def test_a_box_that_is_not_ticked_says_no_only_where_the_question_was_answered(tmp_path):
@@ -115,7 +115,7 @@ def test_without_labels_and_without_a_picture(tmp_path):
 
 
 def test_what_is_not_scin_is_refused_in_a_sentence(tmp_path):
-    for label in ("Eczema", "['Eczema']", "{'Eczema': 'much'}", "__import__('os')"):
+    for label in ("Eczema", "['Eczema']", "{'Eczema': 'much'}", "[5]", "__import__('os')"):
         bucket(tmp_path, labels=[{"case_id": "3", "weighted_skin_condition_label": label}])
         with pytest.raises(ValueError, match="weighted_skin_condition_label should be names with weights"):
             import_set("scin", tmp_path)

@@ -78,7 +78,7 @@ def test_what_lies_twice_or_is_named_otherwise_is_said(tmp_path):
     assert len(manifest) == 1
     assert manifest.notes[:2] == (
         "1 pictures are not named like epidermalcyst_11 and are left out.",
-        "1 pictures are there twice; one of each is taken.",
+        "1 pictures lie there twice; one of each is taken.",
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dermis.cases.corpus import build as module
 from dermis.cases.corpus.build import RULES, CorpusConfig, build
 from dermis.cases.corpus.look import classifier
 from dermis.cases.manifest import Manifest
@@ -87,6 +88,16 @@ def test_without_pictures_only_words_and_ids_count(collected, evaluation):
     assert (why["near-picture"], why["leak-near-picture"]) == ("no picture was opened",) * 2
     with pytest.raises(ValueError, match="no effect where no picture is opened"):
         build(collected, NO_LANGUAGE, pictures=False, skin=lambda picture: 1.0)
+
+
+def test_no_evaluation_picture_is_opened_where_no_rule_about_leaks_is_applied(collected, evaluation, monkeypatch):
+    opened, look = [], module.look
+    monkeypatch.setattr(module, "look", lambda root, paths, **options: opened.extend(paths) or look(root, paths))
+    leaks = tuple(rule for rule in RULES if rule.startswith("leak-"))
+    corpus = build(collected, CorpusConfig(skip=("language", "panels", *leaks)), {"test": evaluation})
+    assert opened
+    assert not any(path.startswith("test/") for path in opened)
+    assert corpus.leaks.empty
 
 
 def test_the_skin_classifier_decides(collected):

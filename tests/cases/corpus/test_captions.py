@@ -92,6 +92,16 @@ def test_another_table_is_searched_whole(wordy):
     assert [(match.row, match.other, match.resemblance) for match in matches] == [(1, 5, 1.0)]
 
 
+def test_chinese_without_spaces_has_near_copies_too():
+    captions = pd.Series(
+        ["患者男性，左前臂红色丘疹伴瘙痒三天，无发热。", "患者女性，面部褐色斑片十年余，无自觉症状。"] * 2
+    )
+    assert [(match.row, match.other) for match in near_captions(captions, 0.8)] == [(2, 0), (3, 1)]
+    changed = pd.Series([captions[0], captions[0].replace("三天", "四天"), "2型糖尿病患者，左小腿红斑"])
+    assert [match.row for match in near_captions(changed, 0.6)] == [1]
+    assert unfit_length(pd.Series(["2型糖尿病"]), 5, 9).empty
+
+
 def test_the_sentence_names_the_case(wordy):
     captions, ids = pd.Series([wordy[0], wordy[1], wordy[0]]), pd.Series(["a", "b", "c"])
     assert repeated_captions(captions, ids, 0.9).to_dict() == {2: "the caption resembles that of case a (1.00)"}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from dermis.cases.catalogue.release import unlike_published
 from dermis.cases.groups import augmented_copies
 from dermis.registry import unknown
 
@@ -37,14 +38,9 @@ def only(cases: pd.DataFrame, part: str) -> tuple[pd.DataFrame, list[str]]:
     return cases, [said] if lone else []
 
 
-def unlike_published(cases: pd.DataFrame, published: Mapping[str, Mapping[str, int]]) -> list[str]:
+def parts_unlike_published(cases: pd.DataFrame, published: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A note where originals or copies of a class are not as many as published (part -> class -> number)."""
     kind = pd.Series("augmented", index=cases.index).mask(cases["origin_id"] == cases["case_id"], "original")
-    found = cases.groupby([kind, "diagnosis"]).size()
-    wrong = [
-        f"{part} {name} {found.get((part, name), 0)} (published: {number})"
-        for part, classes in published.items()
-        for name, number in classes.items()
-        if found.get((part, name), 0) != number
-    ]
-    return [f"pictures are not as many as published: {', '.join(wrong)}."] if wrong else []
+    found = (kind + " " + cases["diagnosis"]).value_counts().to_dict()
+    wanted = {f"{part} {name}": number for part, classes in published.items() for name, number in classes.items()}
+    return unlike_published(found, wanted, "pictures are")

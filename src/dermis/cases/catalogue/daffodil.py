@@ -7,6 +7,7 @@ import pandas as pd
 from dermis.cases.catalogue.augmented import letters, only
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import once, unlike_published
 
 CLASSES = {
     "acne": "acne",
@@ -71,15 +72,9 @@ def daffodil(files: Files, part: str = "all") -> Reading:
             "licence": "CC BY 4.0 (release)",
         }
     )
-    twice = int(cases["case_id"].duplicated().sum())
-    cases = cases.drop_duplicates("case_id").reset_index(drop=True)
+    cases, twice = once(cases)
     notes = [f"{elsewhere} pictures are in no class folder of Daffodil and are left out."] if elsewhere else []
-    if twice:
-        notes.append(f"{twice} pictures lie there twice; one of each is taken.")
-    found = cases["diagnosis"].value_counts()
-    wrong = [f"{name} {found.get(name, 0)} (published: {n})" for name, n in PUBLISHED.items() if found.get(name) != n]
-    if wrong:
-        notes.append(f"pictures are not as many as published: {', '.join(wrong)}.")
+    notes += twice + unlike_published(cases["diagnosis"].value_counts().to_dict(), PUBLISHED, "pictures are")
     told = cases["origin_id"].nunique()
     likely = f"published numbers are multiples of {COPIES}, so that {len(cases) / COPIES:.0f} are likely"
     notes.append(f"the names tell {told} photographs; {likely}.")

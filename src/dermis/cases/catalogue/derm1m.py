@@ -1,14 +1,13 @@
 """Derm1M v2 (Yan et al. 2025)."""
 
 import re
-from dataclasses import replace
 
 import pandas as pd
 
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import given, readable, sex
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table, tables_with
+from dermis.cases.catalogue.table import column, find_tables
 from dermis.language.sentences import split_sentences
 
 SENTINELS = (
@@ -54,13 +53,11 @@ def derm1m(files: Files, caption: str = "truncated_caption") -> Reading:
     """
     if caption not in CAPTIONS:
         raise ValueError(f"caption={caption!r}: allowed are {' and '.join(CAPTIONS)}.")
-    tables = []
-    for path in tables_with(files, ROW) or files.tables[:1]:
-        table = find_table(replace(files, tables=[path]), ROW, "Derm1M", also_missing=SENTINELS)
-        tables.append(table.assign(split="valid" if "valid" in path.name.casefold() else "train"))
-    if not tables:
-        raise ValueError(f"no table of Derm1M under {files.root}.")
-    table = pd.concat(tables, ignore_index=True)
+    sides = [
+        table.assign(split="valid" if "valid" in path.name.casefold() else "train")
+        for path, table in find_tables(files, ROW, "Derm1M", also_missing=SENTINELS).items()
+    ]
+    table = pd.concat(sides, ignore_index=True)
     other = CAPTIONS[1 - CAPTIONS.index(caption)]
     captions = table[caption].fillna(table[other]) if {*CAPTIONS} <= {*table} else table["caption"]
     cases = {
@@ -98,12 +95,11 @@ def origin(filename: str) -> str:
 
 def who_and_where(table: pd.DataFrame) -> dict[str, pd.Series]:
     """body_location, symptoms, age and gender of a Derm1M or MAKE table, as far as it has them."""
-    empty = pd.Series([None] * len(table), index=table.index, dtype=object)
     return {
-        "lesion.localization": readable(table.get("body_location", empty)),
-        "lesion.symptoms": readable(table.get("symptoms", empty)),
-        "patient.age": table.get("age", empty).map(years).astype(float),
-        "patient.sex": sex(table.get("gender", empty)),
+        "lesion.localization": readable(column(table, "body_location")),
+        "lesion.symptoms": readable(column(table, "symptoms")),
+        "patient.age": column(table, "age").map(years).astype(float),
+        "patient.sex": sex(column(table, "gender")),
     }
 
 

@@ -1,6 +1,6 @@
 """Derm7pt, the seven-point checklist (Kawahara et al. 2019)."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import named, readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table, read_table
+from dermis.cases.catalogue.table import column, find_table
 from dermis.cases.seven_point import CLASSES as FINDINGS
 
 DIAGNOSES = {
@@ -24,6 +24,7 @@ DIAGNOSES = {
     "miscellaneous": ("dermatofibroma", "lentigo", "melanosis", "miscellaneous", "vascular lesion"),
     "seborrheic keratosis": ("seborrheic keratosis",),
 }  # fmt: skip
+ROW = ("case_num", "diagnosis", "clinic", "derm", "location", "elevation", "sex", *FINDINGS)
 
 
 @reader("derm7pt")
@@ -55,9 +56,9 @@ def derm7pt(files: Files, grouped: bool = True) -> Reading:
     diagnosis: none is imported. Split tables hold positions in meta.csv, not case_num. 306 pictures have findings at
     odds with their diagnosis. Pictures have a frame: the literature crops 25 pixels.
     """
-    table = find_table(files, ("case_num", "diagnosis", "clinic", "derm", *FINDINGS), "Derm7pt")
+    table = find_table(files, ROW, "Derm7pt")
     notes = []
-    if replaced := int(table.get("notes", pd.Series(dtype=object)).notna().sum()):
+    if replaced := int(column(table, "notes").notna().sum()):
         notes.append(f"{replaced} cases have a dermoscopic picture in place of the clinical one (the table's `notes`).")
     cases = {
         "case_id": "derm7pt_" + table["case_num"].str.zfill(4),
@@ -69,7 +70,7 @@ def derm7pt(files: Files, grouped: bool = True) -> Reading:
         "lesion.localization": readable(table["location"]),
         "lesion.elevation": table["elevation"],
         "patient.sex": sex(table["sex"]),
-        "split": official_split(files.tables, len(table)),
+        "split": official_split(files, len(table)),
         "source": "derm7pt",
         "licence": "academic research only",
     }
@@ -82,12 +83,13 @@ def grouping(column: pd.Series, groups: dict[str, tuple[str, ...]], grouped: boo
     return named(column, {word: group if grouped else word for group, words in groups.items() for word in words}, kind)
 
 
-def official_split(tables: list[Path], rows: int) -> pd.Series:
+def official_split(files: Files, rows: int) -> pd.Series:
     """train, valid or test per row of meta.csv; null where no split table lies there."""
     split = pd.Series([None] * rows, dtype=object)
     for name in ("train", "valid", "test"):
-        for path in (t for t in tables if t.stem.casefold() == f"{name}_indexes"):
-            positions = numbers(read_table(path)["indexes"]).astype(int)
+        for path in (t for t in files.tables if t.stem.casefold() == f"{name}_indexes"):
+            table = find_table(replace(files, tables=[path]), ("indexes",), "Derm7pt's split")
+            positions = numbers(table["indexes"]).astype(int)
             if positions.max() >= rows or split[positions].notna().any():
                 raise ValueError(f"{path} does not fit meta.csv: {rows} rows, indexes up to {positions.max()}.")
             split[positions] = name

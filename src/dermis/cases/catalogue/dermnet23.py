@@ -5,6 +5,7 @@ import pandas as pd
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.given_split import SPLIT_NAMES
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import once, unlike_published
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
 
@@ -56,14 +57,14 @@ def dermnet23(files: Files, valid: float = 0.1, seed: int = 0) -> Reading:
             "licence": "none stated",
         }
     )
-    twice = cases["case_id"].duplicated()
     both = set(name[side == "test"].str.casefold()) & set(name[side != "test"].str.casefold())
-    cases = cases[~twice].reset_index(drop=True)
+    cases, twice = once(cases)
+    found = cases["split"].value_counts().to_dict() | {"classes": cases["diagnosis"].nunique()}
     notes = [
         *([f"{int(elsewhere.sum())} pictures lie in no class folder of a split: left out."] if elsewhere.any() else []),
-        *([f"{int(twice.sum())} pictures lie there twice; one of each is taken."] if twice.any() else []),
+        *twice,
         *([f"{len(both)} file names are in test and in train, {min(both)} for one: look."] if both else []),
-        *unlike_published(cases),
+        *unlike_published(found, PUBLISHED),
     ]
     if valid and (cases["split"] == "train").any() and not (cases["split"] == "valid").any():
         cases, more = with_valid(cases, valid, seed)
@@ -86,10 +87,3 @@ def with_valid(cases: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFra
     return cases, [
         f"{count} of {len(drawn)} training pictures are `valid` (seed {seed}); valid=0 leaves them in train."
     ]
-
-
-def unlike_published(cases: pd.DataFrame) -> list[str]:
-    """A note where pictures or classes are not as many as published."""
-    found = cases["split"].value_counts().to_dict() | {"classes": cases["diagnosis"].nunique()}
-    wrong = [f"{name} {found.get(name, 0)} (published: {n})" for name, n in PUBLISHED.items() if found.get(name) != n]
-    return [f"not as many as published: {', '.join(wrong)}."] if wrong else []

@@ -1,8 +1,7 @@
 """What lies below a folder: pictures found by name, whatever the case, the folder or the archive; and the tables."""
 
 import os
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from dermis.pictures import PictureError
-from dermis.pictures.npz import member_names, stacks_in
+from dermis.pictures.archive import ARCHIVES
+from dermis.pictures.store import members
+from dermis.pictures.tar import INDEX
 
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".heic", ".heif")
 WITH_EXTRA = (".dcm", ".heic", ".heif")
 """pictures that need an extra: a JPEG of the same name is found before them"""
 TABLES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", "")
-ARCHIVES = (".zip", ".hdf5", ".h5", ".npz")
+WITHOUT_EXTENSIONS = (".hdf5", ".h5", ".npz")
+"""archives whose members are pictures by what they hold, not by their names"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Files:
         root = path if path.is_dir() else path.parent
         found = [Path(folder) / name for folder, name in _walk(root)]
         loose = [f.relative_to(root).as_posix() for f in found if f.suffix.lower() in PICTURES]
-        archives = [f for f in found if f.suffix.lower() in ARCHIVES]
+        # a tar with an index is a shard that an import wrote: a copy of pictures, no part of the set
+        archives = [f for f in found if f.suffix.lower() in ARCHIVES and not Path(f"{f}{INDEX}").exists()]
         places = {archive: archive.relative_to(root).as_posix() for archive in archives}
         inside = [f"{place}!/{member}" for archive, place in places.items() for member in _members(archive)]
         tables = [f for f in found if f.suffix.lower() in TABLES] if path.is_dir() else [path]
@@ -74,8 +77,8 @@ class Files:
 
     def placed(self) -> pd.DataFrame:
         """Per picture its path (``image``), its name without extension (``stem``) and its folders' names, outermost
-        first (``folders``); an archive is a folder."""
-        parts = [path.replace("!/", "/").split("/") for path in self.pictures]
+        first (``folders``); an archive is a folder, called as it is without its extension."""
+        parts = [_as_folder(path).split("/") for path in self.pictures]
         stems = [names[-1].rpartition(".")[0] or names[-1] for names in parts]
         return pd.DataFrame({"image": self.pictures, "stem": stems, "folders": [names[:-1] for names in parts]})
 
@@ -90,12 +93,15 @@ class Files:
 
 def _key(path: str) -> str:
     """How paths are compared: lower case, / between folders, an archive like a folder, no picture extension."""
-    path = path.replace("\\", "/").casefold()
-    if "!/" in path:
-        for archive in ARCHIVES:
-            path = path.replace(f"{archive}!/", "/")
+    path = _as_folder(path.replace("\\", "/")).casefold()
     stem, _, extension = path.rpartition(".")
     return stem if f".{extension}" in PICTURES else path
+
+
+def _as_folder(path: str) -> str:
+    """``x/part_1.zip!/a.jpg`` -> ``x/part_1/a.jpg``; paths outside archives stay."""
+    archive, mark, member = path.partition("!/")
+    return f"{os.path.splitext(archive)[0]}/{member}" if mark else path
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
@@ -105,22 +111,16 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _junk(name: str) -> bool:
-    # macOS archives bring a shadow "._x.jpg" for every x.jpg, which no decoder reads
-    return name.startswith(".") or name == "__MACOSX"
+    # macOS archives bring a shadow "._x.jpg" for every x.jpg, which no decoder reads; Excel locks x.xlsx by "~$x.xlsx"
+    return name.startswith((".", "~$")) or name == "__MACOSX"
 
 
-def _members(archive: Path) -> Iterable[str]:
+def _members(archive: Path) -> list[str]:
     try:
-        if archive.suffix.lower() == ".zip":
-            with zipfile.ZipFile(archive) as opened:
-                names = opened.namelist()
-            shown = [n for n in names if not any(map(_junk, n.split("/")))]
-            return [n for n in shown if os.path.splitext(n)[1].lower() in PICTURES]
-        if archive.suffix.lower() == ".npz":
-            return member_names(stacks_in(str(archive)))
-        import h5py  # slow to import, and only ISIC 2024 needs it
-
-        with h5py.File(archive, "r") as opened:
-            return list(opened.keys())
-    except (OSError, zipfile.BadZipFile, PictureError) as wrong:
-        raise ValueError(f"{archive} cannot be opened ({wrong}): is the download complete?") from None
+        names = members(archive)
+    except PictureError as wrong:
+        raise ValueError(f"{str(wrong).removesuffix('.')}: is the download complete?") from None
+    if archive.suffix.lower() in WITHOUT_EXTENSIONS:
+        return names
+    shown = [n for n in names if not any(map(_junk, n.split("/")))]
+    return [n for n in shown if os.path.splitext(n)[1].lower() in PICTURES]

@@ -6,7 +6,7 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import ISIC_CLASSES, named, readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table
+from dermis.cases.catalogue.table import column, find_table
 
 
 @reader("ham10000")
@@ -52,7 +52,7 @@ def ham10000(files: Files) -> Reading:
         "lesion.localization": readable(table["localization"]),
         "patient.age": numbers(table["age"]),
         "patient.sex": sex(table["sex"]),
-        "source": "ham10000/" + table["dataset"] if "dataset" in table else "ham10000",
+        "source": ("ham10000/" + column(table, "dataset")).fillna("ham10000"),
         "licence": "CC BY-NC 4.0",
     }
     return Reading(pd.DataFrame(cases), [])

@@ -19,8 +19,8 @@ def image_folder(
 
     Obtain: it is your own, or a set that comes like this.
 
-    On disk: `<class>/*.jpg`, `train/<class>/*.jpg` and `test/<class>/*.jpg`, or a zip file of either; folders around
-    all of it are skipped, folders within a class belong to it.
+    On disk: `<class>/*.jpg`, `train/<class>/*.jpg` and `test/<class>/*.jpg`, or a zip file of either, of a class or of
+    a side (`train.zip`); folders around all of it are skipped, folders within a class belong to it.
 
     Columns: diagnosis (the folder's name, _ as space), split (train, valid, test from the folder above), case_id (the
     path); modality, source and licence can be given for all.
@@ -34,7 +34,10 @@ def image_folder(
     """
     if not files.pictures:
         raise ValueError(f"there are no pictures under {files.root}.")
-    folders = [path.replace("!/", "/").split("/")[:-1] for path in files.pictures]
+    # train.zip often holds a folder train, and a class folder one of its own name: the two are one
+    folders = [
+        [name for name, above in zip(p, ["", *p], strict=False) if name != above] for p in files.placed()["folders"]
+    ]
     while all(len(parts) > 1 for parts in folders) and len({parts[0] for parts in folders}) == 1:
         if folders[0][0].casefold() in SPLIT_NAMES:
             break

@@ -7,6 +7,7 @@ import pandas as pd
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import ISIC_CLASSES, one_hot
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import unlike_published
 from dermis.cases.catalogue.table import find_table, read_table, tables_with
 from dermis.registry import unknown
 
@@ -71,7 +72,9 @@ def isic2018_task3(files: Files, part: str = "all") -> Reading:
         "source": "isic2018_task3",
         "licence": "CC BY-NC 4.0",
     }
-    return Reading(pd.DataFrame(cases), unlike_published(table["split"]))
+    found = table["split"].value_counts().to_dict()
+    published = {side: PUBLISHED[side] for side in found}
+    return Reading(pd.DataFrame(cases), unlike_published(found, published, "pictures are"))
 
 
 def lesions(files: Files) -> dict[str, str]:
@@ -82,10 +85,3 @@ def lesions(files: Files) -> dict[str, str]:
             table = read_table(path).rename(columns=str.casefold)
             known |= dict(zip(table[column], table["lesion_id"], strict=True))
     return known
-
-
-def unlike_published(split: pd.Series) -> list[str]:
-    """A note where a part has not as many pictures as published."""
-    found = split.value_counts()
-    wrong = [f"{s} {n} (published: {PUBLISHED[s]})" for s, n in found.items() if n != PUBLISHED[s]]
-    return [f"pictures are not as many as published: {', '.join(wrong)}."] if wrong else []

@@ -6,7 +6,7 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import ISIC_CLASSES, one_hot, readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table, tables_with
+from dermis.cases.catalogue.table import column, find_table, tables_with
 
 LABELS = ("image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 METADATA = ("image", "age_approx", "anatom_site_general", "sex")
@@ -43,15 +43,15 @@ def isic2019(files: Files, part: str | None = None) -> Reading:
     if tables_with(files, LABELS, part):
         labels = find_table(files, LABELS, "ISIC 2019", part)
         table = table.merge(labels, on="image", how="left", validate="one_to_one")
-    lesions = table.get("lesion_id", pd.Series([None] * len(table), dtype=object))
-    collection = lesions.str.split("_").str[0].str.casefold()
+    lesions = column(table, "lesion_id")
+    collection = lesions.str.extract(r"^([^_]+)", expand=False).str.casefold()
     folder = "ISIC_2019_Test_Input" if part == "test" else "ISIC_2019_Training_Input"
     found = files.find_all(table["image"])
-    short = files.find_all(table["image"].str.removesuffix("_downsampled"), folder + "/{}.jpg")
+    short = files.find_all(table["image"].str.removesuffix("_downsampled"))
     cases = {
         "case_id": table["image"],
         "lesion_id": lesions,
-        "image": found.fillna(short),
+        "image": found.fillna(short).fillna(folder + "/" + table["image"] + ".jpg"),
         "modality": "dermoscopic",
         "diagnosis": one_hot(table, ISIC_CLASSES) if "MEL" in table else None,
         "lesion.localization": readable(table["anatom_site_general"]),

@@ -7,11 +7,12 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table
+from dermis.cases.catalogue.table import column, find_table
 
-LEAKY = ("lesion_id", "tbp_lv_dnn_lesion_confidence")
+LEAKY = "tbp_lv_dnn_lesion_confidence"
 CATEGORIES = ("tbp_tile_type", "tbp_lv_location", "tbp_lv_location_simple")
-AXIS = "tbp_lv_symm_2axis_angle"
+AXIS, DIAMETER = "tbp_lv_symm_2axis_angle", "clin_size_long_diam_mm"
+ROW = ("isic_id", "patient_id", "age_approx", "sex", "anatom_site_general", DIAMETER, AXIS, *CATEGORIES)
 
 
 @reader("isic2024")
@@ -43,21 +44,21 @@ def isic2024(files: Files, part: str | None = None) -> Reading:
     direction of an axis (0 to 175 degrees, 0 = 180), so it becomes sin and cos of twice the angle. There are at most
     about 36 distinct pairs of age and sex for 1,042 patients.
     """
-    table = find_table(files, ("isic_id", "patient_id", "age_approx", "sex", AXIS), "ISIC 2024", part)
-    measured = [c for c in table if c.startswith("tbp_lv_") and c not in (*LEAKY, *CATEGORIES, AXIS)]
+    table = find_table(files, ROW, "ISIC 2024", part)
+    measured = [c for c in table if c.startswith("tbp_lv_") and c not in (LEAKY, *CATEGORIES, AXIS)]
     twice = np.deg2rad(2 * numbers(table[AXIS]))
     target = table["target"].map({"1": "malignant", "0": "benign"}) if "target" in table else None
-    licence = table["copyright_license"] if "copyright_license" in table else pd.Series("?", index=table.index)
+    licence = column(table, "copyright_license").fillna("?")
     cases = {
         "case_id": table["isic_id"],
         "patient_id": table["patient_id"],
-        "image": files.find_all(table["isic_id"], "train-image/image/{}.jpg"),
+        "image": files.find_all(table["isic_id"], f"{part or 'train'}-image/image/{{}}.jpg"),
         "modality": "tbp-tile",
         "diagnosis": target,
         "finding.malignancy": target,
         "lesion.localization": readable(table["anatom_site_general"]),
         **{f"lesion.{c}": table[c] for c in CATEGORIES},
-        **{f"lesion.{c}": numbers(table[c]) for c in ("clin_size_long_diam_mm", *measured)},
+        **{f"lesion.{c}": numbers(table[c]) for c in (DIAMETER, *measured)},
         f"lesion.{AXIS}_sin": np.sin(twice),
         f"lesion.{AXIS}_cos": np.cos(twice),
         "patient.age": numbers(table["age_approx"]),

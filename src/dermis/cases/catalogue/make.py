@@ -8,7 +8,7 @@ from dermis.cases.catalogue.derm1m import SENTINELS, origin, who_and_where
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import given
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table
+from dermis.cases.catalogue.table import column, find_table
 
 SUBCAPTIONS = tuple(f"subcaption_{k}" for k in range(1, 9))
 ROW = ("filename", "truncated_caption", "ontology_caption", "visual_concept_caption", *SUBCAPTIONS)
@@ -65,9 +65,9 @@ def make(files: Files) -> Reading:
         **texts,
         "sentences": sentences(table, subtexts),
         **{f"{column}_origin": given(text, how) for (column, text), how in zip(texts.items(), ORIGINS, strict=True)},
-        "diagnosis": table["standardized_disease"].str.casefold() if "standardized_disease" in table else None,
+        "diagnosis": column(table, "standardized_disease").str.casefold(),
         **who_and_where(table),
-        "source": ("make/" + table["source"]).fillna("make") if "source" in table else "make",
+        "source": ("make/" + column(table, "source")).fillna("make"),
         "licence": "CC BY-NC 4.0",
     }
     return Reading(pd.DataFrame(cases), notes)

@@ -74,7 +74,9 @@ def milk10k(files: Files, part: str | None = None, fine: bool = False) -> Readin
         "source": "milk10k",
         "licence": "CC BY-NC",
     }
-    return Reading(pd.DataFrame(cases), [])
+    alone = int((~by_lesion[1].index.isin(lesions)).sum())
+    notes = [f"{alone} lesions have a dermoscopy and no clinical picture and are left out."] if alone else []
+    return Reading(pd.DataFrame(cases), notes)
 
 
 def diagnoses(files: Files, clinical: pd.DataFrame, fine: bool) -> pd.Series | None:

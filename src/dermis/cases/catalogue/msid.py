@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from dermis.cases.catalogue.augmented import letters, only, unlike_published
+from dermis.cases.catalogue.augmented import letters, only, parts_unlike_published
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import once
 from dermis.registry import unknown
 
 ORIGINALS = {"chickenpox": 178, "cowpox": 54, "healthy": 50, "measles": 47, "monkeypox": 117, "smallpox": 358}
@@ -72,18 +73,16 @@ def msid(files: Files, part: str = "all") -> Reading:
             "licence": "CC BY-SA 4.0",
         }
     )
-    twice = int(cases["case_id"].duplicated().sum())
-    cases = cases.drop_duplicates("case_id")
+    cases, twice = once(cases)
     notes = [f"{elsewhere} pictures are in neither of MSID's two folders and are left out."] if elsewhere else []
-    if twice:
-        notes.append(f"{twice} pictures lie there twice; one of each is taken.")
+    notes += twice
     second = cases["case_id"].str.startswith("original/") & cases["origin_id"].ne(cases["case_id"])
     if second.any():
         notes.append(
             f"{int(second.sum())} originals have the number of another of their class and count as its copies, "
             f"{cases['case_id'][second].iloc[0]} for one."
         )
-    notes += unlike_published(cases, PUBLISHED)
+    notes += parts_unlike_published(cases, PUBLISHED)
     cases, more = only(cases, part)
     return Reading(cases, notes + more)
 

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from dermis.cases.catalogue.augmented import letters, only, unlike_published
+from dermis.cases.catalogue.augmented import letters, only, parts_unlike_published
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.given_split import SPLIT_NAMES
 from dermis.cases.catalogue.reader import Reading, reader
@@ -99,7 +99,7 @@ def msld(files: Files, part: str = "all") -> Reading:
         notes.append(
             f"{int(nobody.sum())} pictures are not named like M01_02 or NM01_01 ({example}): no patient is known."
         )
-    notes += [*unlike_published(cases, PUBLISHED), *at_odds(cases, files)]
+    notes += [*parts_unlike_published(cases, PUBLISHED), *at_odds(cases, files)]
     cases, more = only(cases, part)
     return Reading(cases, notes + more)
 

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from dermis.cases.catalogue.augmented import letters, only, unlike_published
+from dermis.cases.catalogue.augmented import letters, only, parts_unlike_published
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.given_split import SPLIT_NAMES
 from dermis.cases.catalogue.reader import Reading, reader
@@ -22,8 +22,8 @@ CODES = {
 """what a picture's name starts with -> class"""
 PICTURE = re.compile(r"((([A-Z]+)_\d+)_\d+)(?:_.+)?")
 """MKP_17_01 and its copies MKP_17_01_…: the original, its patient, the class"""
-FOLDER = re.compile(r"fold[ _]?(\d+)(?:_aug)?(?:\.zip)?")
-AUGMENTED = re.compile(r"augmented.*|.*_aug(?:\.zip)?")
+FOLDER = re.compile(r"fold[ _]?(\d+)(?:_aug)?")
+AUGMENTED = re.compile(r"augmented.*|.*_aug")
 """folders of copies: Augmented Images, FOLDS_AUG, fold1_AUG"""
 PUBLISHED = {
     "monkeypox": 284, "hand foot and mouth disease": 161, "healthy": 114, "chickenpox": 75, "cowpox": 66, "measles": 55,
@@ -100,7 +100,7 @@ def msld2(files: Files, fold: int = 1, part: str = "all") -> Reading:
     told = cases["patient_id"].str.split("_").str[0].map(CODES)
     if odd := int((told.notna() & told.ne(cases["diagnosis"])).sum()):
         notes.append(f"the names of {odd} pictures say another class than their folder, which is taken.")
-    notes += unlike_published(cases, {"original": PUBLISHED})
+    notes += parts_unlike_published(cases, {"original": PUBLISHED})
     cases, more = only(cases, part)
     return Reading(cases, notes + more)
 

@@ -20,7 +20,12 @@ LESION_FLAGS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
 PATIENT_FLAGS = (
     "smoke", "drink", "pesticide", "skin_cancer_history", "cancer_history", "has_piped_water", "has_sewage_system",
 )  # fmt: skip
-ROW = ("img_id", "patient_id", "lesion_id", "diagnostic", "region", "age", "gender", "fitspatrick", *LESION_FLAGS)
+BACKGROUNDS = ("background_father", "background_mother")
+DIAMETERS = ("diameter_1", "diameter_2")
+ROW = (
+    "img_id", "patient_id", "lesion_id", "diagnostic", "region", "age", "gender", "fitspatrick", *DIAMETERS,
+    *LESION_FLAGS, *BACKGROUNDS, *PATIENT_FLAGS,
+)  # fmt: skip
 
 
 @reader("pad-ufes-20")
@@ -65,15 +70,11 @@ def pad_ufes_20(files: Files) -> Reading:
         "diagnosis": named(table["diagnostic"], CLASSES, "diagnosis of PAD-UFES-20"),
         "skin_tone": fitzpatrick(table["fitspatrick"]),
         "lesion.localization": readable(table["region"]),
-        "lesion.diameter_1": numbers(table["diameter_1"]),
-        "lesion.diameter_2": numbers(table["diameter_2"]),
+        **{f"lesion.{c}": numbers(table[c]) for c in DIAMETERS},
         **{f"lesion.{c}": table[c] for c in LESION_FLAGS},
         "patient.age": numbers(table["age"]),
         "patient.sex": sex(table["gender"]),
-        **{
-            f"patient.{c}": readable(table[c]).replace("brasil", "brazil")
-            for c in ("background_father", "background_mother")
-        },
+        **{f"patient.{c}": readable(table[c]).replace("brasil", "brazil") for c in BACKGROUNDS},
         **{f"patient.{c}": table[c] for c in PATIENT_FLAGS},
         "patient.fitzpatrick": numbers(table["fitspatrick"]),
         "source": "pad-ufes-20",

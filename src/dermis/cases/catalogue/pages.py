@@ -17,14 +17,14 @@ their licences and how to obtain them, `dermis import NAME` prints the page. Not
 
 What holds for all of them:
 
-- A data set is read as it was downloaded: zip, HDF5 and NumPy files stay packed, releases may be nested, pictures may
-  be spread over part folders, names and extensions may differ in case. Tables are known by their header, not by their
-  name; .csv, .tab and .tsv in UTF-8 (with or without byte-order mark) or Windows-1252, and .xlsx where openpyxl is
-  installed.
+- A data set is read as it was downloaded: zip, tar, HDF5 and NumPy files stay packed, releases may be nested, pictures
+  may be spread over part folders, names and extensions may differ in case. Tables are known by their header, not by
+  their name; .csv, .tab and .tsv in UTF-8 (with or without byte-order mark) or Windows-1252, and the first sheet of an
+  .xlsx where openpyxl is installed.
 - Every row of the table becomes a case, also when its picture is not on disk: the path is then where the picture
   would lie, and a note says how many there are. `missing=drop` leaves those cases out, and a note says how many.
 - `split=TABLE` takes a published split: any table with a column `split` and a column of picture names. If it tears
-  a patient or a lesion apart, a note says so.
+  a patient or a lesion apart, or has a name on two sides, a note says so.
 - What tables write where they know nothing ("unknown", "UNK", "No visual concepts", -1, ...) is null. Columns that
   tell how the label was found (dx_type, biopsed, diagnosis_confirm_type) are never imported.
 - The anatomical site is `lesion.localization` in every set, age is `patient.age` in years, sex `patient.sex` (male,

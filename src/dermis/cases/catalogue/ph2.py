@@ -9,6 +9,7 @@ import pandas as pd
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import named
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import unlike_published
 from dermis.cases.catalogue.table import read_table
 
 DIAGNOSES = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
@@ -72,9 +73,8 @@ def ph2(files: Files) -> Reading:
         "licence": "research and education only",
     }
     cases = pd.DataFrame(cases)
-    found = cases["diagnosis"].value_counts()
-    wrong = [f"{name} {found.get(name, 0)} (published: {n})" for name, n in PUBLISHED.items() if found.get(name) != n]
-    return Reading(cases, [f"pictures are not as many as published: {', '.join(wrong)}."] if wrong else [])
+    found = cases["diagnosis"].value_counts().to_dict()
+    return Reading(cases, unlike_published(found, PUBLISHED, "pictures are"))
 
 
 def is_table(path: Path, suffix: str) -> bool:

@@ -9,7 +9,8 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import readable, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import by_id, find_table, tables_with
+from dermis.cases.catalogue.release import unlike_published
+from dermis.cases.catalogue.table import by_id, column, find_table, tables_with
 from dermis.cases.catalogue.ticked import answers, one_of
 
 CASES = (
@@ -100,12 +101,8 @@ def scin(files: Files, min_weight: float = 0.0) -> Reading:
     rows = pd.concat(shots).sort_index(kind="stable").reset_index(drop=True)
     rows["origin_id"] = rows["name"].where(rows["name"].duplicated(keep=False), None)
     rows["image"] = files.find_all(rows["name"], "dataset/images/{}.png")
-    return Reading(rows.drop(columns="name"), unlike_published(len(table), len(rows)))
-
-
-def column(table: pd.DataFrame, name: str) -> pd.Series:
-    """A column that may be absent."""
-    return table[name] if name in table else pd.Series(None, index=table.index, dtype=object, name=name)
+    found = {"cases": len(table), "pictures": len(rows)}
+    return Reading(rows.drop(columns="name"), unlike_published(found, PUBLISHED))
 
 
 def heaviest(labels: pd.Series, min_weight: float) -> pd.Series:
@@ -118,10 +115,10 @@ def heaviest(labels: pd.Series, min_weight: float) -> pd.Series:
 
 def _heaviest(cell: str, min_weight: float) -> str | None:
     try:
-        weights = ast.literal_eval(cell)
+        weights = dict(ast.literal_eval(cell))
         name = max(weights, key=weights.__getitem__)
         return name if float(weights[name]) >= min_weight else None
-    except (ValueError, SyntaxError, TypeError, AttributeError):
+    except (ValueError, SyntaxError, TypeError):
         raise ValueError(f"weighted_skin_condition_label should be names with weights; {cell!r} is not.") from None
 
 
@@ -130,12 +127,3 @@ def estimated(table: pd.DataFrame) -> pd.Series:
     said_by = [column(table, f"dermatologist_fitzpatrick_skin_type_label_{k}") for k in (1, 2, 3)]
     types = pd.concat([numbers(one.str.removeprefix("FST")) for one in said_by], axis=1)
     return types.median(axis=1).map(lambda t: None if pd.isna(t) else str(int(t + 0.5))).astype(object)
-
-
-def unlike_published(cases: int, pictures: int) -> list[str]:
-    """A note where there are not as many cases or pictures as published."""
-    found = {"cases": cases, "pictures": pictures}
-    wrong = [
-        f"{found[what]} {what} (published: {number})" for what, number in PUBLISHED.items() if found[what] != number
-    ]
-    return [f"not as many as published: {', '.join(wrong)}."] if wrong else []

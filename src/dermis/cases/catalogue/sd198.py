@@ -7,6 +7,7 @@ import pandas as pd
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import readable
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import once, unlike_published
 from dermis.language.prompts import class_list
 from dermis.registry import unknown
 
@@ -90,13 +91,9 @@ def read(files: Files, what: str, fold: str | None) -> Reading:
     if what == "SD-128" and not larger.all():
         notes.append(f"{int((~larger).sum())} pictures are in none of the 128 classes and are left out.")
         cases = cases[larger]
-    if (twice := cases["case_id"].str.casefold().duplicated()).any():
-        notes.append(f"{int(twice.sum())} pictures lie there twice; one of each is taken.")
-        cases = cases[~twice]
-    cases = cases.reset_index(drop=True)
+    cases, twice = once(cases, cases["case_id"].str.casefold())
     found = {"pictures": len(cases), "classes": cases["diagnosis"].nunique()}
-    wrong = [f"{name} {found[name]} (published: {n})" for name, n in PUBLISHED[what].items() if found[name] != n]
-    notes += [f"not as many as published: {', '.join(wrong)}."] if wrong else []
+    notes += twice + unlike_published(found, PUBLISHED[what])
     if fold is None:
         return Reading(cases, notes)
     sides = sides_of(files, str(fold), what)

@@ -10,7 +10,7 @@ from dermis.cases.catalogue.labels import fitzpatrick, given
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.skincon import UNUSABLE
-from dermis.cases.catalogue.table import find_table, read_table, tables_with
+from dermis.cases.catalogue.table import column, find_table, read_table, tables_with
 from dermis.language.concept_terms import concept_terms, plain
 from dermis.registry import unknown
 
@@ -62,7 +62,6 @@ def skincap(files: Files, caption: str = "caption_zh_polish_en", usable: bool = 
         notes.append(f'{int(marked.sum())} rows marked "{UNUSABLE}" {what}.')
     if usable:
         table, marked = table[~marked], marked[~marked]
-    empty = pd.Series(None, index=table.index, dtype=object)
     known = {plain(name) for name in concept_terms()}
     of_ddi = table["source"].str.casefold() == "ddi"
     disease = table["disease"].str.casefold()
@@ -77,7 +76,7 @@ def skincap(files: Files, caption: str = "caption_zh_polish_en", usable: bool = 
         "finding.nine_partition": table.get("nine_partition_label"),
         "finding.three_partition": table.get("three_partition_label"),
         "finding.malignancy": malignancy(table.get("malignant")),
-        "skin_tone": fitzpatrick(table.get("fitzpatrick_scale", empty)).fillna(bands(table.get("skin_tone", empty))),
+        "skin_tone": fitzpatrick(column(table, "fitzpatrick_scale")).fillna(bands(column(table, "skin_tone"))),
         **{f"concept.{c}": numbers(table[c]).mask(marked) for c in table if plain(str(c)) in known},
         "source": ("skincap/" + table["source"].str.casefold()).fillna("skincap"),
         "licence": "CC BY-NC-SA 4.0 (use agreement)",

@@ -1,7 +1,5 @@
 """SkinCon: concepts annotated on pictures of Fitzpatrick17k and DDI (Daneshjou et al. 2022)."""
 
-from dataclasses import replace
-
 import pandas as pd
 
 from dermis.cases.catalogue.ddi import ROW as OF_DDI
@@ -11,14 +9,14 @@ from dermis.cases.catalogue.fitzpatrick17k import ROW as OF_FITZPATRICK17K
 from dermis.cases.catalogue.fitzpatrick17k import fitzpatrick17k
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
-from dermis.cases.catalogue.table import find_table, tables_with
+from dermis.cases.catalogue.release import unlike_published
+from dermis.cases.catalogue.table import find_tables, tables_with
 from dermis.registry import unknown
 
 ROW = ("ImageID", "Papule", "Plaque", "Nodule", "Erythema")
 UNUSABLE = "Do not consider this image"
 PARTS = ("all", "fitzpatrick17k", "ddi")
-PUBLISHED = {"fitzpatrick17k": 3230, "ddi": 636}
-CONCEPTS = 48
+PUBLISHED = {"fitzpatrick17k": 3230, "ddi": 636, "concepts": 48}
 
 
 @reader("skincon")
@@ -52,8 +50,7 @@ def skincon(files: Files, part: str = "all") -> Reading:
     """
     if part not in PARTS:
         raise unknown("part", part, PARTS)
-    alone = [replace(files, tables=[path]) for path in tables_with(files, ROW)] or [files]
-    table = pd.concat([find_table(one, ROW, "SkinCon") for one in alone], ignore_index=True)
+    table = pd.concat(find_tables(files, ROW, "SkinCon").values(), ignore_index=True)
     origin = table["ImageID"].str.contains(r"^[0-9a-f]{32}\b", case=False).map({True: "fitzpatrick17k", False: "ddi"})
     unusable = numbers(table[UNUSABLE]).eq(1) if UNUSABLE in table else pd.Series(False, index=table.index)
     wanted = origin.isin(PARTS) if part == "all" else origin == part
@@ -71,7 +68,9 @@ def skincon(files: Files, part: str = "all") -> Reading:
         "licence": "none stated (annotations)",
     }
     notes = [f'{marked} rows marked "{UNUSABLE}" are left out.'] if marked else []
-    return Reading(with_diagnosis(pd.DataFrame(cases), files), notes + unlike_published(origin, concepts))
+    found = origin.value_counts().to_dict() | {"concepts": len(concepts)}
+    notes += unlike_published(found, {name: PUBLISHED[name] for name in PUBLISHED if name in found})
+    return Reading(with_diagnosis(pd.DataFrame(cases), files), notes)
 
 
 def with_diagnosis(cases: pd.DataFrame, files: Files) -> pd.DataFrame:
@@ -83,11 +82,3 @@ def with_diagnosis(cases: pd.DataFrame, files: Files) -> pd.DataFrame:
     said = pd.concat(tables, ignore_index=True).set_index("case_id")
     columns = [c for c in said if c in ("diagnosis", "skin_tone") or c.startswith("finding.")]
     return cases.join(said[columns], on="case_id")
-
-
-def unlike_published(origin: pd.Series, concepts: list[str]) -> list[str]:
-    """A note where usable pictures of a set, or concepts, are not as many as published."""
-    found = origin.value_counts()
-    wrong = [f"{s} {found[s]} (published: {n})" for s, n in PUBLISHED.items() if s in found and found[s] != n]
-    wrong += [f"{len(concepts)} concepts (published: {CONCEPTS})"] if len(concepts) != CONCEPTS else []
-    return [f"not as many as published: {', '.join(wrong)}."] if wrong else []

@@ -10,6 +10,7 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.given_split import SPLIT_NAMES
 from dermis.cases.catalogue.labels import named
 from dermis.cases.catalogue.reader import Reading, reader
+from dermis.cases.catalogue.release import once, unlike_published
 from dermis.cases.catalogue.table import read_table, tables_with
 from dermis.language.prompts import class_list
 
@@ -72,16 +73,11 @@ def snu134(files: Files) -> Reading:
             "licence": "not known",
         }
     )
-    twice = cases["case_id"].duplicated()
+    cases, twice = once(cases)
     other = int((~of_set).sum())
-    notes = [
-        *([f"{other} pictures are not named like epidermalcyst_11 and are left out."] if other else []),
-        *([f"{int(twice.sum())} pictures are there twice; one of each is taken."] if twice.any() else []),
-    ]
-    cases = cases[~twice]
+    notes = [f"{other} pictures are not named like epidermalcyst_11 and are left out."] if other else []
     found = {"pictures": len(cases), "classes": cases["diagnosis"].nunique()}
-    wrong = [f"{name} {found[name]} (published: {n})" for name, n in PUBLISHED.items() if found[name] != n]
-    return Reading(cases, notes + ([f"not as many as published: {', '.join(wrong)}."] if wrong else []))
+    return Reading(cases, notes + twice + unlike_published(found, PUBLISHED))
 
 
 def of_table(path: Path, column: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import zipfile
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -19,13 +20,12 @@ PARTS = ("train", "test")
 def read_table(path: Path, also_missing: tuple[str, ...] = ()) -> pd.DataFrame:
     """A .csv, .tab, .tsv, .txt or .xlsx table as strings, null where it says that it does not know.
 
-    UTF-8 with or without byte-order mark, else Windows-1252; the delimiter is the one most frequent in the header.
-    Raises ValueError, with a sentence, for a broken or empty table, and for .xlsx where openpyxl is not installed.
+    The first row is the header. UTF-8 with or without byte-order mark, else Windows-1252; the delimiter is the one most
+    frequent in the header. Of an .xlsx the first sheet is read. Raises ValueError, with a sentence, for a broken or
+    empty table, and for .xlsx where openpyxl is not installed.
     """
     if path.suffix.lower() == ".xlsx":
-        if importlib.util.find_spec("openpyxl") is None:
-            raise ValueError(f"{path} needs openpyxl (pip install openpyxl), or save it as .csv.")
-        table = pd.read_excel(path, dtype=str, keep_default_na=False)
+        table = _sheet(path)
     else:
         try:
             table = pd.read_csv(
@@ -36,7 +36,7 @@ def read_table(path: Path, also_missing: tuple[str, ...] = ()) -> pd.DataFrame:
                 encoding=_encoding(path),
                 skipinitialspace=True,
             )
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as wrong:
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, UnicodeDecodeError) as wrong:
             raise ValueError(f"{path} is not a table that can be read: {str(wrong).strip()}") from None
     table.columns = [str(column).strip() for column in table.columns]
     return table.apply(null_missing, also=also_missing)
@@ -57,23 +57,31 @@ def find_table(
     """
     if part not in (None, *PARTS):
         raise unknown("part", part, PARTS)
-    fitting = tables_with(files, columns, part)
-    if not fitting:
-        headers = {path: _header(path) for path in _of_part(files, part)}
-        raise ValueError(_nearest_table(headers, columns, what, files.root))
     chosen = min(
-        fitting,
+        _fitting(files, columns, what, part),
         key=lambda p: (*(word not in p.name.casefold() for word in (part or "train", usually)), len(p.name), str(p)),
     )
-    table = read_table(chosen, also_missing)
-    asked = {c.casefold(): c for c in columns}
-    return table.rename(columns={c: asked[c.casefold()] for c in table.columns if c.casefold() in asked})
+    return _spelled(read_table(chosen, also_missing), columns)
+
+
+def find_tables(
+    files: Files, columns: tuple[str, ...], what: str, also_missing: tuple[str, ...] = ()
+) -> dict[Path, pd.DataFrame]:
+    """All tables that ``find_table`` chooses from, by path; raises what it raises."""
+    return {
+        path: _spelled(read_table(path, also_missing), columns) for path in _fitting(files, columns, what, part=None)
+    }
 
 
 def tables_with(files: Files, columns: tuple[str, ...], part: str | None = None) -> list[Path]:
     """The tables (of ``part``, if given) whose header has all of ``columns``."""
     wanted = {c.casefold() for c in columns}
     return [path for path in _of_part(files, part) if wanted <= set(_header(path))]
+
+
+def column(table: pd.DataFrame, name: str) -> pd.Series:
+    """A column that the table may lack: all null then."""
+    return table[name] if name in table else pd.Series(None, index=table.index, dtype=object, name=name)
 
 
 def by_id(table: pd.DataFrame, column: str, what: str) -> pd.DataFrame:
@@ -83,15 +91,43 @@ def by_id(table: pd.DataFrame, column: str, what: str) -> pd.DataFrame:
     return table.set_index(column)
 
 
+def _fitting(files: Files, columns: tuple[str, ...], what: str, part: str | None) -> list[Path]:
+    if fitting := tables_with(files, columns, part):
+        return fitting
+    headers = {path: _header(path) for path in _of_part(files, part)}
+    for path in (p for p, header in headers.items() if not header and p.suffix.lower() == ".xlsx"):
+        _sheet(path)  # it may be the table that is looked for: what is wrong with it is the answer then
+    raise ValueError(_nearest_table(headers, columns, what, files.root))
+
+
+def _spelled(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    asked = {c.casefold(): c for c in columns}
+    return table.rename(columns={c: asked[c.casefold()] for c in table.columns if c.casefold() in asked})
+
+
 def _of_part(files: Files, part: str | None) -> list[Path]:
     return [path for path in files.tables if (part or "") in path.name.casefold()]
 
 
 def _header(path: Path) -> list[str]:
+    """The names of the columns in lower case; none of a broken .xlsx, which may be no table of the set."""
     if path.suffix.lower() == ".xlsx":
-        return [str(c).strip().casefold() for c in read_table(path).columns]
+        try:
+            return [str(c).strip().casefold() for c in _sheet(path, rows=0).columns]
+        except ValueError:
+            return []
     line = _first_line(path)
     return [c.strip().casefold() for c in next(csv.reader([line], delimiter=_delimiter(path)), [])]
+
+
+def _sheet(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """The first sheet, or its first ``rows`` rows."""
+    if importlib.util.find_spec("openpyxl") is None:
+        raise ValueError(f"{path} needs openpyxl (pip install openpyxl), or save it as .csv.")
+    try:
+        return pd.read_excel(path, dtype=str, keep_default_na=False, nrows=rows, engine="openpyxl")
+    except (ValueError, KeyError, zipfile.BadZipFile) as wrong:
+        raise ValueError(f"{path} is not a workbook that can be read: {wrong}") from None
 
 
 def _first_line(path: Path) -> str:

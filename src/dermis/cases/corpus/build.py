@@ -9,8 +9,8 @@ import pandas as pd
 
 from dermis.cases.corpus import pictures as rules
 from dermis.cases.corpus.captions import other_language, unfit_length
-from dermis.cases.corpus.leakage import KINDS, PICTURES, Evaluation, shared_cases
-from dermis.cases.corpus.look import Classifier, Looks, look
+from dermis.cases.corpus.leakage import KINDS, Evaluation, shared_cases
+from dermis.cases.corpus.look import Classifier, Looks, look, picture_paths
 from dermis.cases.corpus.near_captions import repeated_captions
 from dermis.cases.manifest import Manifest
 from dermis.registry import unknown
@@ -107,9 +107,8 @@ def build(
         state.apply(rule, find, None if "caption" in manifest else "the manifest has no captions")
     looks = None
     if pictures:
-        shown = [path for column in PICTURES if column in state.left for path in state.left.table[column].dropna()]
         wants_panels = "panels" not in config.skip
-        looks = look(manifest.root, shown, panels=wants_panels, skin=skin, progress=progress)
+        looks = look(manifest.root, picture_paths(state.left), panels=wants_panels, skin=skin, progress=progress)
     for rule, find in _picture_rules(looks or Looks(), config):
         why = None if pictures else "no picture was opened"
         if rule == "not-skin" and pictures and skin is None:
@@ -185,14 +184,13 @@ def _apart(
     progress: Callable[[int, int], None] | None,
 ) -> pd.DataFrame:
     """Applies the rules about leakage; returns what was shared, by case id."""
-    sets = {}
-    for name, manifest in evaluations.items():
-        shown = [path for column in PICTURES if column in manifest for path in manifest.table[column].dropna()]
-        sets[name] = Evaluation(manifest, None if looks is None else look(manifest.root, shown, progress=progress))
+    shared = pd.DataFrame(columns=["row", "kind", "evaluation", "case", "reason"])
     if any(kind not in state.config.skip for kind in KINDS) and len(state.left):
+        sets = {}
+        for name, manifest in evaluations.items():
+            seen = None if looks is None else look(manifest.root, picture_paths(manifest), progress=progress)
+            sets[name] = Evaluation(manifest, seen)
         shared = shared_cases(state.left, looks, sets, state.config.caption_likeness)
-    else:
-        shared = pd.DataFrame(columns=["row", "kind", "evaluation", "case", "reason"])
     shared.insert(1, "case_id", state.left.table["case_id"].to_numpy()[shared["row"].astype(int)])
     shared = shared.drop(columns="row")
     for kind in KINDS:

@@ -14,6 +14,9 @@ LANGUAGES = (
     "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh",
 )  # fmt: skip
 NEUTRAL = "la"  # the names of skin diseases are Latin in every language
+_HAN_AND_KANA = r"\u3040-\u30ff\u4e00-\u9fff"
+WORD = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+")
+"""of a caption; a character of Chinese or Japanese counts as one"""
 CONFIDENT = 0.75  # of the classifier; "annular erythematous plaque" is French to it with 0.69
 SCRIPTS = {"ar": "ARABIC", "fa": "ARABIC", "el": "GREEK", "he": "HEBREW", "hi": "DEVANAGARI", "ru": "CYRILLIC",
            "uk": "CYRILLIC", "th": "THAI", "ko": "HANGUL", "zh": "CJK", "ja": "CJK"}  # fmt: skip
@@ -29,7 +32,7 @@ def unfit_length(captions: pd.Series, least: int, most: int) -> pd.Series:
         raise ValueError(f"captions of {least} to {most} words: the bounds are in the wrong order.")
 
     def reason(caption: str | None) -> str | None:
-        words = 0 if pd.isna(caption) else len(re.findall(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W_]+", str(caption)))
+        words = 0 if pd.isna(caption) else len(WORD.findall(str(caption)))
         if words < max(least, 1):
             return "there is no caption" if not words else f"the caption has {words} word(s), fewer than {least}"
         return f"the caption has {words} words, more than {most}" if words > most else None

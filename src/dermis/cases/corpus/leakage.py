@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dermis.cases.corpus.look import Looks
+from dermis.cases.columns import GROUP_KEYS
+from dermis.cases.corpus.look import Looks, rows_by_digest
 from dermis.cases.corpus.near_captions import near_captions
 from dermis.cases.corpus.pictures import twin_pictures
 from dermis.cases.manifest import Manifest
 
 KINDS = ("leak-equal-picture", "leak-near-picture", "leak-id", "leak-caption")
-PICTURES = ("image", "dermoscopy")
 
 
 class Evaluation(NamedTuple):
@@ -54,7 +54,7 @@ def shared_cases(
 
 def _pictures(corpus: Manifest, looks: Looks, evaluation: Evaluation, name: str) -> list[tuple]:
     assert evaluation.looks is not None
-    ours, theirs = _by_digest(corpus, looks), _by_digest(evaluation.manifest, evaluation.looks)
+    ours, theirs = rows_by_digest(corpus, looks), rows_by_digest(evaluation.manifest, evaluation.looks)
     cases = evaluation.manifest.table["case_id"].to_numpy()
     twin_of = twin_pictures(list(ours), list(theirs), looks, evaluation.looks)
     found = []
@@ -70,21 +70,10 @@ def _pictures(corpus: Manifest, looks: Looks, evaluation: Evaluation, name: str)
     return found
 
 
-def _by_digest(manifest: Manifest, looks: Looks) -> dict[str, list[int]]:
-    """Digest -> the rows that show it, in `image` or `dermoscopy`."""
-    found: dict[str, list[int]] = {}
-    for column in PICTURES:
-        if column in manifest:
-            for row, path in enumerate(manifest.table[column]):
-                if path in looks.digests:
-                    found.setdefault(looks.digests[path], []).append(row)
-    return found
-
-
 def _ids(ours: pd.DataFrame, theirs: pd.DataFrame) -> list[tuple[int, int, str]]:
     """(row of ours, first row of theirs, which id) for shared ids; a case is its own original."""
     found = []
-    for key in ("patient_id", "lesion_id", "origin_id"):
+    for key in GROUP_KEYS:
         our_ids, their_ids = _of(ours, key), _of(theirs, key)
         places: dict[str, list[int]] = {}
         for other, value in enumerate(their_ids):

@@ -1,4 +1,4 @@
-"""One pass over the pictures of a corpus: what every rule about pictures needs, each picture opened once."""
+"""One pass over pictures: what every check and rule about them needs, each picture opened once."""
 
 import hashlib
 import importlib
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dermis.cases.columns import PICTURES
 from dermis.cases.corpus.panels import separators
+from dermis.cases.manifest import Manifest
 from dermis.pictures import PictureError
 from dermis.pictures.decode import decode
 from dermis.pictures.hash import Fingerprint, fingerprint
@@ -25,8 +27,10 @@ Classifier = Callable[[np.ndarray], float]
 class Looks:
     """What was seen; keys are paths, but digests in ``fingerprints``, ``lines`` and ``skin``."""
 
-    broken: dict[str, str] = field(default_factory=dict)
-    """path -> why it cannot be opened"""
+    missing: dict[str, str] = field(default_factory=dict)
+    """path -> why there are no bytes"""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """path -> why its bytes are no picture"""
     digests: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
@@ -38,18 +42,24 @@ def look(
     root: Path,
     paths: Iterable[str],
     *,
+    at_least: int = DECODED_SIDE,
     panels: bool = False,
     skin: Classifier | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Looks:
-    """Opens each path once; equal files are decoded once. Raises ValueError for a probability outside 0 to 1."""
+    """Opens each path once; equal files are decoded once, to ``at_least`` pixels of the shorter side.
+
+    Raises ValueError for a probability of skin outside 0 to 1.
+    """
     looks, paths = Looks(), list(dict.fromkeys(paths))
     for done, path in enumerate(paths, 1):
+        broken = looks.missing
         try:
             data = read_bytes(root, path)
+            broken = looks.damaged
             digest = hashlib.blake2b(data, digest_size=16).hexdigest()
             if digest not in looks.fingerprints:
-                picture = decode(data, at_least=DECODED_SIDE)
+                picture = decode(data, at_least=at_least)
                 if panels:
                     looks.lines[digest] = len(separators(picture))
                 if skin is not None:
@@ -57,10 +67,27 @@ def look(
                 looks.fingerprints[digest] = fingerprint(picture)
             looks.digests[path] = digest
         except PictureError as error:
-            looks.broken[path] = str(error)
+            broken[path] = str(error)
         if progress is not None:
             progress(done, len(paths))
     return looks
+
+
+def picture_paths(manifest: Manifest) -> list[str]:
+    """The distinct paths in `image` and `dermoscopy`."""
+    columns = [manifest.table[column].dropna() for column in PICTURES if column in manifest]
+    return list(dict.fromkeys(path for paths in columns for path in paths))
+
+
+def rows_by_digest(manifest: Manifest, looks: Looks) -> dict[str, list[int]]:
+    """Digest -> the rows that show it, in `image` or `dermoscopy`."""
+    found: dict[str, list[int]] = {}
+    for column in PICTURES:
+        if column in manifest:
+            for row, path in enumerate(manifest.table[column]):
+                if path in looks.digests:
+                    found.setdefault(looks.digests[path], []).append(row)
+    return found
 
 
 def classifier(place: str) -> Classifier:

@@ -5,12 +5,13 @@ Massive Datasets", ch. 3. Two captions of resemblance s become candidates with p
 0.8. Candidates are compared exactly, so nothing is found that is not there.
 """
 
-import re
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from dermis.cases.corpus.captions import WORD
 
 WORDS = 3  # of a shingle
 BANDS, ROWS = 24, 5
@@ -31,8 +32,9 @@ class Match(NamedTuple):
 def near_captions(captions: pd.Series, likeness: float, among: pd.Series | None = None) -> list[Match]:
     """Rows whose caption resembles an earlier row's, or one of ``among``, by at least ``likeness``.
 
-    Resemblance: shared three-word shingles / all shingles of both (Jaccard), in lower case without punctuation.
-    Captions of fewer than 8 words are left alone. Rows are positions. Raises ValueError for a likeness outside (0, 1].
+    Resemblance: shared three-word shingles / all shingles of both (Jaccard), in lower case without punctuation; a
+    character of Chinese or Japanese is a word. Captions of fewer than 8 words are left alone. Rows are positions.
+    Raises ValueError for a likeness outside (0, 1].
     """
     if not 0 < likeness <= 1:
         raise ValueError(f"likeness {likeness!r} of captions must lie above 0 and at most at 1.")
@@ -108,5 +110,5 @@ class _Seen:
 
 
 def _words(captions: pd.Series) -> list[tuple[str, ...] | None]:
-    words = [() if pd.isna(text) else tuple(re.findall(r"[^\W_]+", str(text).casefold())) for text in captions]
+    words = [() if pd.isna(text) else tuple(WORD.findall(str(text).casefold())) for text in captions]
     return [text if len(text) >= SHORTEST else None for text in words]

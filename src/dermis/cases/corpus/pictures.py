@@ -3,7 +3,6 @@
 A case is judged by its `image`. ``rows``: the manifest's column `image`; results: position -> sentence.
 """
 
-import numpy as np
 import pandas as pd
 
 from dermis.cases.corpus.look import Looks
@@ -12,7 +11,8 @@ from dermis.pictures.hash import twins
 
 def unreadable(images: pd.Series, looks: Looks) -> pd.Series:
     """Pictures that are missing or cannot be decoded."""
-    return _sentences({row: looks.broken[path] for row, path in enumerate(images) if path in looks.broken})
+    broken = looks.missing | looks.damaged
+    return _sentences({row: broken[path] for row, path in enumerate(images) if path in broken})
 
 
 def blank(images: pd.Series, looks: Looks) -> pd.Series:
@@ -35,15 +35,14 @@ def equal_pictures(images: pd.Series, case_ids: pd.Series, looks: Looks) -> pd.S
 def near_pictures(images: pd.Series, case_ids: pd.Series, looks: Looks) -> pd.Series:
     """Pictures that look the same (``pictures.hash.twins``) as an earlier row's that is not itself objected to.
 
-    Of a chain a - b - c in which a and c are no twins, b goes and c stays. Blank pictures look like nothing.
+    Of a chain a - b - c in which a and c are no twins, b goes and c stays.
     """
     first: dict[str, int] = {}
     for row, digest in _seen(images, looks):
-        if not looks.fingerprints[digest].flat:
-            first.setdefault(digest, row)
+        first.setdefault(digest, row)
     digests = list(first)  # in the order of their rows
     like: dict[str, str] = {}
-    for earlier, later in _twins(digests, looks):
+    for earlier, later in twins([looks.fingerprints[digest] for digest in digests]):
         if digests[earlier] not in like:
             like.setdefault(digests[later], digests[earlier])
     return _sentences(
@@ -80,24 +79,11 @@ def panels(images: pd.Series, looks: Looks) -> pd.Series:
 def twin_pictures(digests: list[str], others: list[str], looks: Looks, other_looks: Looks) -> dict[str, str]:
     """Digest -> the first digest of ``others`` that looks the same."""
     prints = [looks.fingerprints[d] for d in digests] + [other_looks.fingerprints[d] for d in others]
-    usable = [at for at, print_ in enumerate(prints) if not print_.flat]
-    if not usable:
-        return {}
-    pairs = twins(np.stack([prints[at].hashes for at in usable]), np.stack([prints[at].detail for at in usable]))
     found: dict[str, str] = {}
-    for a, b in np.asarray(usable)[pairs]:
+    for a, b in twins(prints):
         if a < len(digests) <= b:
             found.setdefault(digests[a], others[b - len(digests)])
     return found
-
-
-def _twins(digests: list[str], looks: Looks) -> list[tuple[int, int]]:
-    """Pairs of positions, earlier first, sorted."""
-    if not digests:
-        return []
-    seen = [looks.fingerprints[digest] for digest in digests]
-    pairs = twins(np.stack([print_.hashes for print_ in seen]), np.stack([print_.detail for print_ in seen]))
-    return [(int(a), int(b)) for a, b in pairs]
 
 
 def _seen(images: pd.Series, looks: Looks) -> list[tuple[int, str]]:

@@ -4,7 +4,7 @@ The probabilities are round numbers in the spirit of dermoscopy textbooks, chose
 not estimated from any data set and say nothing about real prevalence.
 """
 
-from dermis.cases.synthetic.ontology import BRANCHES, Disease
+from dermis.cases.synthetic.ontology import Disease
 
 DISEASES: dict[str, Disease] = {
     "melanoma": Disease(
@@ -365,8 +365,3 @@ DISEASES: dict[str, Disease] = {
         months=46,
     ),
 }
-
-
-def lineage(name: str) -> tuple[str, str]:
-    """Branch and leaf of a disease, e.g. ("melanocytic lesion", "melanoma")."""
-    return BRANCHES[DISEASES[name].branch], name

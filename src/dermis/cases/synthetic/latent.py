@@ -35,6 +35,10 @@ _LOCAL = {
 }
 """structure -> nearest and farthest centre, radius; in lesion radii"""
 
+_SITE_AREA = {
+    "head neck": 1.0, "chest": 0.7, "back": 1.2, "abdomen": 0.7, "upper limbs": 1.0, "lower limbs": 1.2, "acral": 0.4,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Place:
@@ -160,12 +164,6 @@ def sample_lesion(draws: Draws, patient: Patient) -> Lesion:
         feel=draws.choose(d.feel if draws.chance(0.75) else FEELS),
         texture=draws.below(2**31),
     )
-
-
-_SITE_AREA = {"head neck": 1.0, "chest": 0.7, "back": 1.2, "abdomen": 0.7, "upper limbs": 1.0} | {
-    "lower limbs": 1.2,
-    "acral": 0.4,
-}
 
 
 def _findings(draws: Draws, disease: Disease, network_signature: float | None) -> dict[str, str]:

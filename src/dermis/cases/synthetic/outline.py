@@ -21,8 +21,6 @@ class Field:
     """outline's radius minus distance from the centre, in lesion radii"""
     depth: np.ndarray
     """0 at the outline and beyond, 1 at the centre"""
-    distance: np.ndarray
-    """from the centre"""
     direction: np.ndarray
     """index of the direction, 0 to DIRECTIONS - 1"""
 
@@ -53,7 +51,7 @@ def field_of(view: View, radius: np.ndarray) -> Field:
     direction = (turn * np.float32(DIRECTIONS / (2 * np.pi))).astype(np.int32) % DIRECTIONS
     outline = radius.astype(np.float32)[direction]
     inside = outline - distance
-    return Field(inside, np.maximum(inside, 0) / outline, distance, direction)
+    return Field(inside, np.maximum(inside, 0) / outline, direction)
 
 
 def radius_at(radius: np.ndarray, angle: np.ndarray | float) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 from dermis.cases.synthetic.draws import Draws
 from dermis.cases.synthetic.latent import Case
 from dermis.cases.synthetic.pigments import Layers
-from dermis.cases.synthetic.textures import cells, fractal, spots
+from dermis.cases.synthetic.textures import CELLS, cells, fractal, spots
 from dermis.cases.synthetic.view import View, smoothstep
 
 _BLOOD = {"head neck": 0.1, "acral": 0.08, "chest": 0.03}
@@ -36,7 +36,7 @@ def paint_skin(layers: Layers, view: View, case: Case, *, relief: float) -> None
         layers.melanin += (0.035 + 0.06 * patient.melanin) * -ridge
         layers.height += relief * 0.009 * mm * ridge
     else:
-        edge = view.sample(cells(0.9, 0), 16 * 1.0 * coarse * mm, shifts[2], stretch=0.7)
+        edge = view.sample(cells(0.9, 0), CELLS * coarse * mm, shifts[2], stretch=0.7)
         crease = 1 - smoothstep(edge, 0.0, 0.3)
         layers.melanin += (0.035 + 0.06 * patient.melanin) * crease
         layers.blood += 0.03 * crease

@@ -1,5 +1,7 @@
 """Dermoscopic structures: the seven-point criteria and the concepts, each where the latent says it is."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dermis.cases.synthetic.draws import Draws
@@ -8,7 +10,7 @@ from dermis.cases.synthetic.lesion import region
 from dermis.cases.synthetic.outline import DIRECTIONS, Field, radius_at
 from dermis.cases.synthetic.pigments import Layers
 from dermis.cases.synthetic.strokes import dots, lines
-from dermis.cases.synthetic.textures import cells, fractal, spots
+from dermis.cases.synthetic.textures import CELLS, cells, fractal, spots
 from dermis.cases.synthetic.vessels import vessel_paths
 from dermis.cases.synthetic.view import View, smoothstep
 
@@ -98,11 +100,11 @@ def _network(layers: Layers, view: View, lesion: Lesion, cover: np.ndarray, nois
     shift = draws.uniforms(2)
     typical = lesion.findings["pigment_network"] == "typical"
     if typical:
-        edge = view.sample(cells(0.55, 1), 16 * 0.165, shift)
+        edge = view.sample(cells(0.55, 1), CELLS * 0.165, shift)
         line = 1 - smoothstep(edge, 0.04, 0.36)
         strength = cover * (0.8 + 0.2 * noise.clip(-1.5, 1.5))
     else:
-        edge = view.sample(cells(1.3, 2), 16 * 0.25, shift)
+        edge = view.sample(cells(1.3, 2), CELLS * 0.25, shift)
         line = 1 - smoothstep(edge - 0.10 * noise.clip(-1, 2), 0.06, 0.34)
         place = lesion.places["pigment_network"]
         x, y = view.coordinates
@@ -197,7 +199,7 @@ def _lacunae(layers: Layers, view: View, lesion: Lesion, radius: np.ndarray, see
     layers.deep += 0.18 * seen * plane
 
 
-def _horn(layers: Layers, view: View, lesion: Lesion, radius: np.ndarray, seen: object) -> None:
+def _horn(layers: Layers, view: View, lesion: Lesion, radius: np.ndarray, seen: Callable[[str], np.float32]) -> None:
     if lesion.concepts["milia_like_cysts"]:
         draws = Draws(lesion.texture, 10)
         number = 9 + draws.below(8)

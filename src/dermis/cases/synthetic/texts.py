@@ -1,9 +1,10 @@
 """Captions, knowledge texts and sentences of a case; nothing is said that the latent does not hold."""
 
 from dermis.cases.seven_point import seven_point_score
-from dermis.cases.synthetic.diseases import DISEASES, lineage
+from dermis.cases.synthetic.diseases import DISEASES
 from dermis.cases.synthetic.draws import Draws
 from dermis.cases.synthetic.latent import Case
+from dermis.cases.synthetic.ontology import BRANCHES
 from dermis.cases.synthetic.wordings import (
     SITES,
     concept_phrases,
@@ -41,7 +42,7 @@ def caption(case: Case) -> str:
         name = lesion.disease if draws.chance(0.5) else draws.one_of(DISEASES[lesion.disease].synonyms)
         wording = draws.one_of(("Diagnosis: {}.", "The diagnosis is {}.", "Findings are those of {}.", "This is {}."))
         sentences.insert(draws.below(2), wording.format(name))
-    seen = [f"{phrase} {where}".strip() for _, phrase, where in finding_phrases(case, draws.below(2))]
+    seen = [f"{phrase} {where}".strip() for phrase, where in finding_phrases(case, draws.below(2))]
     seen += concept_phrases(lesion, draws.below(2))
     seen = [phrase for phrase in seen if draws.chance(0.7)]
     if seen and draws.chance(0.75):
@@ -53,20 +54,21 @@ def caption(case: Case) -> str:
 def disease_text(case: Case) -> str:
     """What a textbook says about the disease: name, branch, nature, synonyms."""
     draws, name = text_draws(case, 1), case.lesion.disease
-    disease, (branch, leaf) = DISEASES[name], lineage(name)
+    disease = DISEASES[name]
     nature = "malignant" if disease.malignant else "benign"
     if name == "actinic keratosis":
         nature = "precancerous"
     other = draws.one_of(disease.synonyms)
     wording = draws.one_of(
         (
-            "{Leaf} is a {nature} {branch}, also called {other}. {knowledge}.",
-            "{Leaf} ({other}) belongs to the {branch}s. {knowledge}.",
-            "Skin lesion, {branch}, {leaf}. {knowledge}.",
+            "{Name} is a {nature} {branch}, also called {other}. {knowledge}.",
+            "{Name} ({other}) belongs to the {branch}s. {knowledge}.",
+            "Skin lesion, {branch}, {name}. {knowledge}.",
         )
     )
+    branch = BRANCHES[disease.branch]
     return wording.format(
-        leaf=leaf, Leaf=_capital(leaf), branch=branch, nature=nature, other=other, knowledge=disease.knowledge
+        name=name, Name=_capital(name), branch=branch, nature=nature, other=other, knowledge=disease.knowledge
     )
 
 
@@ -75,7 +77,7 @@ def concept_text(case: Case) -> str:
     draws = text_draws(case, 2)
     phrases = [f"{colour} colour" for colour in main_colours(case.lesion)] + shape_phrases(case.lesion)
     phrases.append(f"{case.lesion.elevation} lesion")
-    phrases += [phrase for _, phrase, _ in finding_phrases(case, draws.below(2))]
+    phrases += [phrase for phrase, _ in finding_phrases(case, draws.below(2))]
     phrases += concept_phrases(case.lesion, draws.below(2))
     return draws.one_of(("Visual concepts: {}.", "This lesion shows {}.", "Features: {}.")).format(", ".join(phrases))
 
@@ -91,7 +93,7 @@ def sentences(case: Case) -> list[str]:
     if lesion.concepts["ulceration"]:
         parts.append(f"In the photograph an ulcer lies {side(lesion.places['ulceration'], case.clinical)}.")
     opening = draws.one_of(("Dermoscopy shows {}.", "On dermoscopy there is {}.", "Dermoscopic finding: {}."))
-    for _, phrase, where in finding_phrases(case, draws.below(2)):
+    for phrase, where in finding_phrases(case, draws.below(2)):
         parts.append(opening.format(f"{phrase} {where}".strip()))
     parts += [opening.format(phrase) for phrase in concept_phrases(lesion, draws.below(2)) if "ulcer" not in phrase]
     if draws.chance(0.3):

@@ -8,6 +8,8 @@ import numpy as np
 from dermis.cases.synthetic.draws import Draws
 
 TILE = 256
+CELLS = 16
+"""across a tile of the honeycomb"""
 
 
 @cache
@@ -32,15 +34,15 @@ def spots(radius: float, number: int) -> tuple[np.ndarray, ...]:
 
 
 @cache
-def cells(jitter: float, number: int, across: int = 16) -> tuple[np.ndarray, ...]:
-    """Distance to the nearest border of a honeycomb of ``across`` cells, in cell widths; levels of detail.
+def cells(jitter: float, number: int) -> tuple[np.ndarray, ...]:
+    """Distance to the nearest border of a honeycomb of ``CELLS`` across, in cell widths; levels of detail.
 
     ``jitter`` moves the cells' centres (0: regular hexagons).
     """
-    rows = 2 * round(across / np.sqrt(3))
-    y, x = np.divmod(np.arange(rows * across), across)
-    wobble = Draws(3, number, round(100 * jitter), across).uniforms(2 * rows * across).reshape(2, -1) - 0.5
-    cx = (x + 0.5 * (y % 2) + jitter * wobble[0]) / across * TILE
+    rows = 2 * round(CELLS / np.sqrt(3))
+    y, x = np.divmod(np.arange(rows * CELLS), CELLS)
+    wobble = Draws(3, number, round(100 * jitter), CELLS).uniforms(2 * rows * CELLS).reshape(2, -1) - 0.5
+    cx = (x + 0.5 * (y % 2) + jitter * wobble[0]) / CELLS * TILE
     cy = (y + jitter * wobble[1]) / rows * TILE
     grid = np.arange(TILE)
     nearest = np.full((TILE, TILE), np.inf, np.float32)
@@ -51,7 +53,7 @@ def cells(jitter: float, number: int, across: int = 16) -> tuple[np.ndarray, ...
         distance = np.hypot(np.minimum(dx, TILE - dx)[None], np.minimum(dy, TILE - dy)[:, None]).astype(np.float32)
         second = np.minimum(second, np.maximum(nearest, distance))
         nearest = np.minimum(nearest, distance)
-    return _levels((second - nearest) * across / TILE)
+    return _levels((second - nearest) * CELLS / TILE)
 
 
 def _levels(tile: np.ndarray) -> tuple[np.ndarray, ...]:

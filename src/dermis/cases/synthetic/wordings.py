@@ -106,14 +106,14 @@ def shape_phrases(lesion: Lesion) -> list[str]:
     return phrases
 
 
-def finding_phrases(case: Case, choose: int) -> list[tuple[str, str, str]]:
-    """(criterion, phrase, where) of the structures found; ``choose`` picks among wordings, ``where`` may be empty."""
+def finding_phrases(case: Case, choose: int) -> list[tuple[str, str]]:
+    """(phrase, where) of the structures found; ``choose`` picks among wordings, ``where`` may be empty."""
     phrases = []
     for key, wordings in FINDINGS.items():
         criterion, kind = key
         if case.lesion.findings[criterion] == kind:
             where = side(case.lesion.places[criterion], case.dermoscopic) if key in ONE_SIDED else ""
-            phrases.append((criterion, wordings[choose % len(wordings)], where))
+            phrases.append((wordings[choose % len(wordings)], where))
     return phrases
 
 
