@@ -10,15 +10,13 @@ open_clip's figure divided by this one: above 1 is better than open_clip.
 
 import argparse
 import math
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from measuring import extra_megabytes, kept_bytes, medians
 from torch import Tensor
 
 import dermis.torchvision_operators  # noqa: F401 (before open_clip)
@@ -44,62 +42,32 @@ def make(name: str, version: str, size: str, chunk: int) -> tuple[Callable[[], T
     return lambda: ours(*inputs, chunk=chunk if version == "chunked" else None), inputs
 
 
-def cpu_seconds(loss: Callable[[], Tensor], inputs: list[Tensor]) -> float:
-    start = time.process_time()
-    torch.autograd.grad(loss(), inputs)
-    return time.process_time() - start
-
-
-def kept_megabytes(loss: Callable[[], Tensor], inputs: list[Tensor]) -> float:
-    kept: dict[int, int] = {}
-    alive = []
-
-    def pack(x: Tensor) -> Tensor:
-        alive.append(x)  # a freed storage's address would be counted for its successor
-        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        value = loss()
-    for x in inputs:
-        kept.pop(x.untyped_storage().data_ptr(), None)
-    del value
-    return sum(kept.values()) / 1e6
-
-
 def peak_megabytes(name: str, version: str, size: str, chunk: int) -> float:
     """Measured in a fresh process, because an allocator hands out again what it once got."""
     command = [sys.executable, __file__, "--peak", name, version, "--sizes", size, "--chunk", str(chunk)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def resident_kilobytes(line: str) -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(next(row.split()[1] for row in status.splitlines() if row.startswith(line)))
-
-
 def print_own_peak(name: str, version: str, size: str, chunk: int) -> None:
     small, inputs = make(name, version, "8x8", 4)
-    torch.autograd.grad(small(), inputs)  # libraries load their parts on first use
+    torch.autograd.grad(small(), inputs)
     loss, inputs = make(name, version, size, chunk)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = resident_kilobytes("VmRSS")
-    torch.autograd.grad(loss(), inputs)
-    print((resident_kilobytes("VmHWM") - before) / 1e3)
+    print(extra_megabytes(lambda: torch.autograd.grad(loss(), inputs)))
 
 
 def table(name: str, size: str, chunk: int, rounds: int) -> None:
     losses = {version: make(name, version, size, chunk) for version in VERSIONS}
     values = {version: loss().item() for version, (loss, _) in losses.items()}
     assert all(math.isclose(value, values["open_clip"], rel_tol=1e-4) for value in values.values()), values
-    seconds: dict[str, list[float]] = {version: [] for version in VERSIONS}
-    for _ in range(rounds):
-        for version in VERSIONS:
-            seconds[version].append(cpu_seconds(*losses[version]))
+    steps = {
+        v: (lambda loss=loss, inputs=inputs: torch.autograd.grad(loss(), inputs))
+        for v, (loss, inputs) in losses.items()
+    }
+    seconds = medians(steps, rounds)
     figures = {
         version: (
-            1e3 * statistics.median(seconds[version]),
-            kept_megabytes(*losses[version]),
+            1e3 * seconds[version],
+            kept_bytes(*losses[version]) / 1e6,
             peak_megabytes(name, version, size, chunk) if sys.platform == "linux" else math.nan,
         )
         for version in VERSIONS

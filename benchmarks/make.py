@@ -13,15 +13,13 @@ version in a process of its own (Linux).
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from measuring import extra_megabytes, medians
 from torch import Tensor
 
 import dermis.torchvision_operators  # noqa: F401 (before open_clip)
@@ -142,23 +140,6 @@ def loss_case(name: str, cases: int, chunk: int) -> dict[str, tuple[Callable[[],
     }
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
-def turns(versions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds of each version, taking turns; one turn before the first does not count."""
-    found: dict[str, list[float]] = {name: [] for name in versions}
-    for number in range(rounds + 1):
-        for name, run in versions.items():
-            spent = seconds(run)
-            if number:
-                found[name].append(spent)
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
 def said(what: str, figures: dict[str, float], unit: str, digits: int = 2) -> None:
     ratio = figures["plain"] / max(figures["ours"], 1e-9)
     cells = "  ".join(f"{name} {value:.{digits}f} {unit}" for name, value in figures.items())
@@ -178,7 +159,7 @@ def text_benchmark(rounds: int) -> None:
     }
     print(f"texts: 8 cases, {int(mask_R.sum())} texts, {len(batch['offsets_S1']) - 1} distinct, "
           f"{len(batch['tokens'])} tokens; plain {tokens_RL.numel()}")  # fmt: skip
-    said("text tower, width 512, 2 layers", turns(versions, rounds), "s", 3)
+    said("text tower, width 512, 2 layers", medians(versions, rounds), "s", 3)
 
 
 def loss_benchmark(rounds: int, chunk: int, cases: int) -> None:
@@ -191,7 +172,7 @@ def loss_benchmark(rounds: int, chunk: int, cases: int) -> None:
             torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-3)
         del gradients
         runs = {w: (lambda loss=loss, x=x: torch.autograd.grad(loss(), x)) for w, (loss, x) in versions.items()}
-        said(f"loss, B = {cases}, N = {N}, texts {name}", turns(runs, rounds), "s")
+        said(f"loss, B = {cases}, N = {N}, texts {name}", medians(runs, rounds), "s")
         del versions, runs
         peaks = {which: peak(name, which, cases, chunk) for which in ("plain", "ours")}
         said("  peak memory", peaks, "MB", 0)
@@ -205,17 +186,10 @@ def peak(name: str, which: str, cases: int, chunk: int) -> float:
 
 
 def print_own_peak(name: str, which: str, cases: int, chunk: int) -> None:
-    def resident(line: str) -> float:
-        rows = Path("/proc/self/status").read_text().splitlines()
-        return int(next(row.split()[1] for row in rows if row.startswith(line))) / 1e3
-
     loss, inputs = loss_case(name, 32, 4)[which]
-    torch.autograd.grad(loss(), inputs)  # libraries load their parts on first use
-    loss, inputs = loss_case(name, cases, chunk)[which]
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = resident("VmRSS")
     torch.autograd.grad(loss(), inputs)
-    print(resident("VmHWM") - before)
+    loss, inputs = loss_case(name, cases, chunk)[which]
+    print(extra_megabytes(lambda: torch.autograd.grad(loss(), inputs)))
 
 
 def step_benchmark(rounds: int) -> None:
@@ -252,7 +226,7 @@ def step_benchmark(rounds: int) -> None:
     def image() -> Tensor:
         return sum(x.sum() for x in model.encode_image_and_patches(batch["image_BVCHW"][:, 0]))  # type: ignore[return-value]
 
-    found = turns({"plain": step(plain), "ours": step(lambda: page(batch)["loss"]), "image": step(image)}, rounds)
+    found = medians({"plain": step(plain), "ours": step(lambda: page(batch)["loss"]), "image": step(image)}, rounds)
     said("step, ViT-B/16, B = 4", {k: found[k] for k in ("plain", "ours")}, "s")
     said("  image tower alone", {"plain": found["plain"], "ours": found["image"]}, "s")
 

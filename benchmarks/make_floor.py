@@ -9,6 +9,7 @@ excluded, for one and two slices of cases; the rest is arithmetic on them.
 
 import torch
 from make import as_padded, frozen_batch
+from measuring import kept_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from dermis.methods.make import MAKE, MAKEConfig
@@ -19,20 +20,9 @@ PEAK = 790e12
 """bf16 FLOP per second measured on an H200"""
 
 
-def kept_bytes(page: MAKE, cases: int) -> int:
+def kept(page: MAKE, cases: int) -> int:
     batch = frozen_batch(cases) | {"image_BVCHW": torch.randn(cases, 1, 3, 224, 224)}
-    own = {p.untyped_storage().data_ptr() for p in page.parameters()}
-    kept: dict[int, int] = {}
-    alive = []
-
-    def pack(x: torch.Tensor) -> torch.Tensor:
-        alive.append(x)  # a freed storage's address would be counted for its successor
-        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        page.embed(batch)
-    return sum(size for place, size in kept.items() if place not in own)
+    return kept_bytes(lambda: page.embed(batch), page.parameters())
 
 
 def main() -> None:
@@ -56,7 +46,7 @@ def main() -> None:
         print(f"training, {name}: {case / 1e9:.0f} GFLOP a case, {total:.2e} in all, "
               f"{total / PEAK / 60:.0f} minutes at the measured peak, {total / PEAK / 30:.0f} at half of it; "
               f"with GradCache (4 instead of 3 forwards) {total * 4 / 3 / PEAK / 30:.0f} at half")  # fmt: skip
-    one, two = kept_bytes(page, 1), kept_bytes(page, 3)
+    one, two = kept(page, 1), kept(page, 3)
     case = (two - one) / 2
     print(f"kept for backward: {case / 1e6:.0f} MB a case in float32, half of it in bf16")
     for slices in (1, 4, 16, 32):

@@ -7,24 +7,17 @@ rounds, the two taking turns; ratio: torch's over onnxruntime's, above 1 the gra
 """
 
 import argparse
-import statistics
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
 import onnxruntime
 import torch
+from measuring import medians
 
 from dermis.publish.graphs import ImageGraph
 from dermis.publish.onnx_export import write_graphs
 from dermis.towers.build import ImageTowerConfig, build_image_tower
-
-
-def seconds(way) -> float:
-    start = time.process_time()
-    way()
-    return time.process_time() - start
 
 
 def measure(name: str, weights: str | None, size: int, rounds: int) -> None:
@@ -41,13 +34,9 @@ def measure(name: str, weights: str | None, size: int, rounds: int) -> None:
         image_BCHW = torch.randn(batch, 3, size, size)
         given = {"image": image_BCHW.numpy()}
         ways = {"torch": partial(graph, image_BCHW), "onnxruntime": partial(session.run, None, given)}
-        times: dict[str, list[float]] = {who: [] for who in ways}
         with torch.inference_mode():
-            for round_ in range(rounds + 1):  # the first warms up
-                for who, way in ways.items():
-                    took = seconds(way)
-                    times[who] += [took] if round_ else []
-        torch_s, onnx_s = (statistics.median(times[who]) for who in ("torch", "onnxruntime"))
+            took = medians(ways, rounds)
+        torch_s, onnx_s = took["torch"], took["onnxruntime"]
         print(
             f"{name:<28} {size} px  batch {batch:>2}  torch {1e3 * torch_s / batch:7.1f} ms/picture  "
             f"onnxruntime {1e3 * onnx_s / batch:7.1f}  ratio {torch_s / onnx_s:.2f}  "

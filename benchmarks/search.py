@@ -11,15 +11,13 @@ the mean share of the 10 exact neighbours that are found. Needs the extra `searc
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import extra_megabytes, medians
 
 from dermis.search.exact import nearest
 from dermis.search.folder import Embeddings
@@ -48,23 +46,6 @@ def real(folder: str, queries: int) -> tuple[np.ndarray, np.ndarray]:
     order = np.random.default_rng(0).permutation(len(vector_ND))
     held = min(queries, len(order) // 10)
     return vector_ND[order[held:]], vector_ND[order[:held]]
-
-
-def cpu_seconds(way: Callable[[], object]) -> float:
-    start = time.process_time()
-    way()
-    return time.process_time() - start
-
-
-def medians(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Way -> median CPU seconds; one round to warm up, then the ways take turns."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(rounds + 1):
-        for name, way in ways.items():
-            seconds = cpu_seconds(way)
-            if round_:
-                times[name].append(seconds)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def recall(found_QK: np.ndarray, exact_QK: np.ndarray) -> float:
@@ -103,27 +84,20 @@ def measure(vector_ND: np.ndarray, query_QD: np.ndarray, rounds: int, what: str)
         print(f"| {name} | {ratios[0]:.2f} | {ratios[1]:.2f} | {1000 * one[name]:.1f} | {found[name]:.4f} |")
 
 
-def extra_megabytes(way: str, vector_ND: np.ndarray, query_QD: np.ndarray) -> float:
+def own_extra_megabytes(way: str, vector_ND: np.ndarray, query_QD: np.ndarray) -> float:
     """What the peak of resident memory rises by while this process searches."""
     import faiss
 
-    nearest(query_QD[:2], vector_ND[:2000], K)
-    faiss.IndexFlatIP(2).search(np.ones((1, 2), np.float32), 1)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: making the vectors took more than they do
-    before = resident("VmRSS")
-    if way == "exact":
-        nearest(query_QD, vector_ND, K, length_N=np.ones(len(vector_ND), np.float32))
-    else:
+    def by_faiss() -> None:
         flat = faiss.IndexFlatIP(vector_ND.shape[1])
         flat.add(vector_ND)
         flat.search(query_QD, K)
-    return (resident("VmHWM") - before) / 1024
 
-
-def resident(what: str) -> int:
-    """VmRSS (now) or VmHWM (peak) of this process in kB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what))
+    nearest(query_QD[:2], vector_ND[:2000], K)
+    faiss.IndexFlatIP(2).search(np.ones((1, 2), np.float32), 1)
+    if way == "faiss":
+        return extra_megabytes(by_faiss)
+    return extra_megabytes(lambda: nearest(query_QD, vector_ND, K, length_N=np.ones(len(vector_ND), np.float32)))
 
 
 def main() -> None:
@@ -141,7 +115,7 @@ def main() -> None:
     faiss.omp_set_num_threads(options.threads)
     if options.memory_of:
         count, dim = (int(x) for x in options.sizes[0].split("x"))
-        print(extra_megabytes(options.memory_of, *synthetic(count, dim, options.queries)))
+        print(own_extra_megabytes(options.memory_of, *synthetic(count, dim, options.queries)))
         return
     if options.embeddings:
         measure(*real(options.embeddings, options.queries), options.rounds, f"real embeddings, {options.embeddings}")

@@ -9,13 +9,10 @@ Memory is the service's resident memory after 1,000 valid and malformed requests
 an answer of 5xx, growth above 10 % or another answer to the valid requests than before.
 """
 
-import os
 import re
 import select
-import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import zlib
@@ -30,7 +27,9 @@ from typing import Annotated
 import httpx
 import numpy as np
 import tyro
+from measuring import megabytes
 from PIL import Image
+from service import served
 
 MAX_BYTES = 4_000_000
 ROUTES = ("embed", "embed", "classify", "concepts", "explain", "explain", "search", "generate")
@@ -221,11 +220,6 @@ def upload(url: str, base: list[bytes], count: int, seed: int, keep: Path | None
     return found
 
 
-def memory(process: int, what: str = "VmRSS") -> float:
-    """MiB of a process: resident now, or at most so far (VmHWM)."""
-    return int(re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1]) / 1024
-
-
 def valid(url: str, picture: bytes) -> np.ndarray:
     """All numbers that are answered to a few valid requests."""
     asked = [
@@ -263,19 +257,9 @@ def main(
         keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         log = (keep or Path(folder)) / "service.log"
-        options = ["--port", "0", "--threads", "1", "--max-bytes", str(MAX_BYTES)]
-        command = [sys.executable, "-m", "dermis", "serve", model or tiny(Path(folder)), *options]
-        with log.open("w") as out:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            service = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True, env=environment)
-        try:
-            assert service.stdout is not None
-            if not (line := re.search(r"http://\S+", service.stdout.readline())):
-                raise RuntimeError(f"the service did not start:\n{log.read_text()}")
-            wrong = under_fire(line[0], service.pid, uploads, clients, warm_up, seed, keep)
-        finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait(60)
+        limit = ("--max-bytes", str(MAX_BYTES))
+        with served(model or tiny(Path(folder)), *limit, log=log) as (url, process):
+            wrong = under_fire(url, process, uploads, clients, warm_up, seed, keep)
     sys.exit(wrong)
 
 
@@ -291,7 +275,7 @@ def under_fire(url: str, process: int, uploads: int, clients: int, warm_up: int,
                 found += one
             for _ in range(20 if step == 0 else 0):  # the warm-up has valid requests too
                 valid(url, base[0])
-            sizes.append(memory(process))
+            sizes.append(megabytes(process=process))
             print(f"after {sum(found.values()):,} uploads {sizes[-1]:.0f} MiB", flush=True)
     same = np.allclose(before, valid(url, base[0]), atol=1e-5)
     statuses = sorted({status for _, status in found})
@@ -305,7 +289,7 @@ def under_fire(url: str, process: int, uploads: int, clients: int, warm_up: int,
     growth = 100 * (sizes[-1] / sizes[0] - 1)
     print(f"\nmemory: {sizes[0]:.0f} MiB after the warm-up, {sizes[-1]:.0f} MiB at the end ({growth:+.1f} %), ", end="")
     failed = sum(count for status, count in totals.items() if status[0] == "5")
-    print(f"at most {memory(process, 'VmHWM'):.0f} MiB; {failed} failures; the same answers as before: {same}")
+    print(f"at most {megabytes('VmHWM', process):.0f} MiB; {failed} failures; the same answers as before: {same}")
     return bool(failed) or growth > 10 or not same
 
 

@@ -9,10 +9,7 @@ where every answer has to be 200 or 429.
 """
 
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -25,6 +22,7 @@ from typing import Annotated
 import httpx
 import numpy as np
 import tyro
+from service import served
 
 
 @dataclass(frozen=True)
@@ -66,24 +64,12 @@ def client(url: str, route: str, pictures: list[bytes], seconds: float, start: f
 
 def under_load(model: str, pictures: list[bytes], clients: int, seconds: float, route: str, *options: str) -> Run:
     """One service, started and stopped, and what its clients saw."""
-    command = [sys.executable, "-m", "dermis", "serve", model, "--port", "0", "--threads", "1", *options]
-    service = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert service.stdout is not None
-    line = service.stdout.readline()
-    url = re.search(r"http://\S+", line)
-    if url is None:
-        raise RuntimeError(f"the service did not start: {line}")
-    try:
-        httpx.get(f"{url[0]}/health", timeout=60).raise_for_status()
-        with ProcessPoolExecutor(clients) as pool:
-            start = time.time() + 5  # until all clients have started
-            shares = [pictures[i::clients] or pictures for i in range(clients)]
-            asked = [pool.submit(client, url[0], route, share, seconds, start) for share in shares]
-            found = [one for each in asked for one in each.result()]
-        counts = httpx.get(f"{url[0]}/metrics", timeout=60).text
-    finally:
-        service.send_signal(signal.SIGTERM)
-        service.wait(30)
+    with served(model, *options) as (url, _), ProcessPoolExecutor(clients) as pool:
+        start = time.time() + 5  # until all clients have started
+        shares = [pictures[i::clients] or pictures for i in range(clients)]
+        asked = [pool.submit(client, url, route, share, seconds, start) for share in shares]
+        found = [one for each in asked for one in each.result()]
+        counts = httpx.get(f"{url}/metrics", timeout=60).text
     total, number = (float(re.search(rf"dermis_batch_size_{what} (\S+)", counts)[1]) for what in ("sum", "count"))
     good = np.array([took for took, status in found if status == "200"])
     return Run(Counter(status for _, status in found), good, len(good) / seconds, total / number)
@@ -99,7 +85,6 @@ def main(
     limit: int = 200,
 ) -> None:
     """Three runs, a table, and whether anything but 200 and 429 came back."""
-    os.environ["OMP_NUM_THREADS"] = "1"
     files = sorted(path for path in pictures.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:limit]
     data = [path.read_bytes() for path in files]
     together = under_load(model, data, clients, seconds, route, "--waiting", str(2 * clients))

@@ -10,8 +10,6 @@ One thread, CPU time of this process, median of the repetitions, the versions ta
 
 import argparse
 import io
-import time
-from collections.abc import Callable
 from functools import partial
 
 import cv2
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 import dermis.torchvision_operators  # noqa: F401 (before torchvision)
 
 # isort: split
+from measuring import medians
 from pictures import photographs
 from torchvision import models
 from torchvision import transforms as T
@@ -90,17 +89,6 @@ class Plain(nn.Module):
         return loss
 
 
-def median_times(versions: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    took: dict[str, list[float]] = {name: [] for name in versions}
-    for repetition in range(repetitions + 1):
-        for name, run in versions.items():
-            start = time.process_time()
-            run()
-            if repetition:
-                took[name].append(time.process_time() - start)
-    return {name: float(np.median(values)) for name, values in took.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50"])
@@ -135,7 +123,7 @@ def main() -> None:
             "whole step": {v: partial(step, v, batch=None) for v in read},
         }
         for part, versions in parts.items():
-            took = median_times(versions, asked.repetitions)
+            took = medians(versions, asked.repetitions)
             ratio = took["plain"] / took["ours"]
             print(f"  {part:26}{took['plain']:8.2f} s {took['ours']:8.2f} s   {ratio:5.2f}")
 

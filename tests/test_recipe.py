@@ -55,6 +55,20 @@ def test_a_key_that_stands_twice_is_an_error(tmp_path):
         read_yaml(tmp_path / "r.yaml")
 
 
+@pytest.mark.parametrize("key", ["[a, b]", "{a: b}"])
+def test_a_key_that_is_no_name_is_an_error(tmp_path, key):
+    (tmp_path / "r.yaml").write_text(f"name: a\n? {key}\n: b\n")
+    with pytest.raises(ValueError, match=r"r\.yaml: .*line 2"):
+        read_yaml(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize("smoke", [True, False])
+def test_a_smoke_block_that_is_no_block_is_an_error(tmp_path, smoke):
+    (tmp_path / "r.yaml").write_text("name: a\nsmoke: 3\n")
+    with pytest.raises(ValueError, match="smoke must be a block of `key: value` lines, not 3"):
+        read_yaml(tmp_path / "r.yaml", smoke)
+
+
 def test_the_resolved_recipe_is_a_recipe(tmp_path):
     toy = Toy(name="a", root=Path("x"), optim=Optim(lr=2.5e-5), classes=["melanoma", "nevus"])
     write_yaml(toy, tmp_path / "recipe.yaml", header="one\ntwo")

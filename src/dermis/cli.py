@@ -42,7 +42,7 @@ usage: dermis COMMAND [...]        dermis COMMAND --help explains one
 
 First time:      dermis demo
 Your own data:   dermis import csv cases.csv --out cases.parquet && dermis check cases.parquet
-                 dermis split cases.parquet && dermis train recipes/clip_small.yaml --data.manifest cases.parquet
+                 dermis split cases.parquet && dermis train clip_small --data.manifest cases.parquet
 """
 
 

@@ -42,7 +42,7 @@ def barrier() -> None:
 
 
 def all_reduce_mean(x: Tensor) -> Tensor:
-    """Mean over ranks, for logs; without gradient."""
+    """Mean over ranks, without gradient."""
     x = x.detach().clone()
     if world_size() > 1:
         dist.all_reduce(x)
@@ -107,16 +107,20 @@ def is_cut(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
+def cut_and_whole(tensors: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Those that are cut and those that are whole, each in order: torch takes one kind in a call over many."""
+    kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for tensor in tensors:
+        kinds[0 if is_cut(tensor) else 1].append(tensor)
+    return kinds
+
+
 @torch.no_grad()
 def lerp(moved: Iterable[Tensor], towards: Iterable[Tensor], share: float) -> None:
-    """moved + share · (towards - moved), in place; tensors that are cut up and whole ones apart: a call takes one kind.
-
-    A pair is cut alike, or both are whole.
-    """
-    pairs = list(zip(moved, towards, strict=True))
-    for kind in ([p for p in pairs if is_cut(p[0])], [p for p in pairs if not is_cut(p[0])]):
-        if kind:
-            torch._foreach_lerp_([own for own, _ in kind], [end for _, end in kind], share)
+    """moved + share · (towards - moved), in place; a pair is cut alike, or both are whole."""
+    for own, ends in zip(cut_and_whole(moved), cut_and_whole(towards), strict=True):
+        if own:
+            torch._foreach_lerp_(own, ends, share)
 
 
 def seed_everything(seed: int) -> None:

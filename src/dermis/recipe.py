@@ -19,11 +19,13 @@ T = TypeVar("T")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without silent losses: a key that stands twice is an error."""
+    """YAML without silent losses: a key that stands twice is an error, and so is one that is no plain word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise ValueError(f"a key must be a plain word (line {key.start_mark.line + 1}).")
             if key.value in seen:
                 raise ValueError(f"{key.value!r} stands twice in the recipe (line {key.start_mark.line + 1}).")
             seen.add(key.value)
@@ -33,7 +35,8 @@ class _StrictLoader(yaml.SafeLoader):
 def read_yaml(path: Path | str, smoke: bool = False) -> dict[str, Any]:
     """The mapping in a recipe file, with its ``smoke:`` block laid over it or left out.
 
-    Raises ValueError with the file's name for a missing file, a syntax error or something that is no mapping.
+    Raises ValueError with the file's name for a missing file, a syntax error or something that is no mapping, and for a
+    ``smoke:`` that is none.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,7 +47,7 @@ def read_yaml(path: Path | str, smoke: bool = False) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(mapping, dict):
         raise ValueError(f"{path} holds no `key: value` lines.")
-    changes = mapping.pop("smoke", None) or {}
+    changes = _block(mapping.pop("smoke", None) or {}, f"{path}: smoke")
     return overlay(mapping, changes) if smoke else mapping
 
 
@@ -96,14 +99,16 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} must be a list, not {value!r}.")
         return _convert_sequence(origin, arguments, value, where)
     if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} must be a block of `key: value` lines, not {value!r}.")
-        return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in _block(value, where).items()}
     if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{where} must be a block of `key: value` lines, not {value!r}.")
-        return build(kind, value, where)  # type: ignore[arg-type]
+        return build(kind, _block(value, where), where)  # type: ignore[arg-type]
     return _convert_scalar(kind, value, where)
+
+
+def _block(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} must be a block of `key: value` lines, not {value!r}.")
+    return value
 
 
 def _convert_sequence(origin: Any, arguments: tuple[Any, ...], value: list[Any], where: str) -> Any:

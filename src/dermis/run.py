@@ -231,9 +231,8 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
             if stage:
                 seed_everything(loop.seed)
                 method.start_stage(stage)  # type: ignore[operator]
-            batches = batches_of(
-                experiment, method, ready.cases, ready.texts, loop
-            )  # first: what cannot work stops here
+            # before anything is measured: what cannot work stops here
+            batches = batches_of(experiment, method, ready.cases, ready.texts, loop)
             if is_main() and report is None and experiment.untrained:
                 report = evaluation(UNTRAINED)
             train(method, batches, loop, folder / stage, device, watch)

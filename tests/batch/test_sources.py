@@ -58,6 +58,11 @@ def test_headings_make_the_prompt_of_m2cgs_rivals(manifest):
     ]
 
 
+def test_a_column_that_holds_no_texts_is_named():
+    with pytest.raises(ValueError, match=r"unknown text column in data\.texts 'diagnosis'\. .*Allowed: caption"):
+        DataConfig(texts=["caption", "diagnosis"])
+
+
 def test_headings_without_effect_are_refused():
     with pytest.raises(ValueError, match=r"stand before the texts that data\.join_texts joins, which is off"):
         DataConfig(headings={"complaint": "Chief complaint"})

@@ -100,6 +100,8 @@ def test_a_verdict_says_why_nobody_should_be_sure(folder, made):
         dermis.decide(decider)
     with pytest.raises(ValueError, match="looks at image; given: image, dermoscopy"):
         dermis.decide(decider, strange, dermoscopy=strange)
+    with pytest.raises(ValueError, match="image is given twice"):
+        dermis.decide(decider, strange, image=strange)
 
 
 def test_a_decision_of_another_tower_is_refused(folder, made):

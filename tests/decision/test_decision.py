@@ -96,6 +96,9 @@ def test_what_cannot_be_fitted_is_said(cases):
         fit(train.select(train.label == 1), valid, CLASSES, Rules(), "")
     with pytest.raises(ValueError, match=r"alpha 0.01 needs at least 99 calibration cases, one for each patient.* 40"):
         fit(train, valid, CLASSES, Rules(alpha=0.01), "")
+    rare = valid.select((valid.label != 2) | (valid.patient == valid.patient[valid.label == 2][0]))
+    with pytest.raises(ValueError, match=r"need 9 calibration cases of each class; 'wart' has [01]\."):
+        fit(train, rare, CLASSES, Rules(classwise=True), "")
     with pytest.raises(ValueError, match=r"ood_level 0.02 has no effect with 40 calibration patients.*0.0244 or more"):
         fit(train, valid, CLASSES, Rules(ood_level=0.02), "")
     with pytest.raises(ValueError, match="most_classes 3 has no effect: there are 3 classes"):

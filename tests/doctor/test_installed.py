@@ -1,6 +1,8 @@
 """What is missing, too old or does not load, simulated; and that the tables here agree with the rest of the house."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from dermis.batch.loader import Batches
 from dermis.doctor import installed, machine
 from dermis.doctor.compute import features
-from dermis.doctor.installed import EXTRAS, combination_notes, package_notes, without_folders
+from dermis.doctor.installed import EXTRAS, combination_notes, package_notes
 from dermis.doctor.note import exit_status
 from dermis.training.config import TrainingConfig
 from dermis.training.optimiser import adamw
@@ -96,16 +98,9 @@ def test_a_compiled_part_that_does_not_load_is_told_without_folders(monkeypatch)
     assert "somebody" not in note.sentence
 
 
-@pytest.mark.parametrize(
-    ("said", "kept"),
-    [
-        ("/home/me/lib/x.so: gone", "…/x.so: gone"),
-        (r"cannot open 'C:\Users\me\x.dll'", "cannot open '…/x.dll'"),
-        ("no / path", "no / path"),
-    ],
-)
-def test_folders_are_cut_off(said, kept):
-    assert without_folders(said) == kept
+def test_the_doctor_speaks_where_torch_does_not_load():
+    found = "import sys, dermis.doctor.report; print(sorted({'torch', 'timm', 'cv2'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", found], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_known_bad_combinations(monkeypatch):

@@ -141,8 +141,8 @@ def test_a_manifest_without_splits_is_the_test_split_if_its_size_or_a_list_says_
 def test_numbers_are_positions_in_the_class_list():
     numbers = [str(i % 6) for i in range(24)]
     assert beside("make-3", {"pad": manifest(numbers)}).cells[0].entry.value == 1
-    wrong = beside("make-3", {"pad": manifest([*numbers, "6"]), "f17k": manifest(numbers)})
-    assert "has 6 classes, numbered from 0" in wrong.cells[0].why
+    wrong = beside("make-3", {"pad": manifest([*numbers, "9", "10"]), "f17k": manifest(numbers)})
+    assert "has 6 classes, numbered from 0; a diagnosis is 10" in wrong.cells[0].why
     assert "numbered in more than one way" in wrong.cells[1].why
 
 

@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.concept_annotation import (
-    PUBLISHED_SCALE,
     concept_metrics,
     concept_scores,
     concept_truth,
@@ -33,8 +32,8 @@ def embed(texts):
 def test_scores_are_the_published_formula():
     image_ND = np.random.default_rng(0).normal(size=(7, 6))
     for template_set in reference_sets():
-        found = concept_scores(image_ND, *concept_vectors(embed, TERMS, template_set), PUBLISHED_SCALE)
         tau = 1 / math.exp(4.5944)
+        found = concept_scores(image_ND, *concept_vectors(embed, TERMS, template_set), 1 / tau)
         for n, image in enumerate(image_ND):
             for c, terms in enumerate(TERMS.values()):
                 p = []

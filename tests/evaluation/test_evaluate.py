@@ -18,8 +18,11 @@ from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.few_shot import few_shot_scores
 from dermis.evaluation.knn import knn_scores
 from dermis.evaluation.linear_probe import linear_probe, panderm_probe
+from dermis.evaluation.measure import measure
 from dermis.evaluation.metrics import classification_metrics
 from dermis.evaluation.prompt_classification import prompt_scores
+from dermis.evaluation.scored import Scored
+from dermis.evaluation.setting import Cases
 
 CLASSES = ["melanoma", "nevus", "wart"]
 D = 6
@@ -209,6 +212,18 @@ def test_absent_classes_are_named(model, manifest, embed):
     assert as_zero.value("prompt classification", "macro AUROC").value == pytest.approx(value * 3 / 4)
 
 
+def test_a_class_without_cases_that_was_said_has_an_f1_of_0_and_is_not_called_left_out():
+    score_NC = np.eye(4)[[0, 0, 1, 3]]  # nobody has class c or d, nobody is called c
+    four = Manifest.build(pd.DataFrame({"case_id": list("wxyz"), "image": list("wxyz")}), ".")
+    cases = Cases(four, score_NC, None, np.array([0, 0, 1, 1]))
+    shared = {"model": "m", "dataset": "d", "split": "test", "seed": 0}
+    found = {e.metric: e for e in measure(Scored("p", "", score_NC), cases, list("abcd"), config("prompts"), shared)}
+    assert found["macro F1"].value == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert found["macro F1"].notes == "1 classes without cases left out: c"
+    assert found["balanced accuracy"].notes == "2 classes without cases left out: c, d"
+    assert found["macro precision"].notes == "1 classes never predicted left out: c"
+
+
 def test_retrieval_knows_equal_captions(model, manifest, embed):
     equal = evaluate(model, manifest, config("retrieval"), embed=embed)
     literal = evaluate(model, manifest, config("retrieval", diagonal=True), embed=embed)
@@ -298,6 +313,14 @@ def test_wrong_settings_are_answered_with_a_sentence(settings, sentence, model, 
         ({"probe_features": "trunc"}, "Did you mean 'trunk'"),
         ({"undefined": "none"}, "handling of undefined metrics"),
         ({"n_boot": 0}, "n_boot must be at least 1"),
+        ({"protocols": ["knn", "prompts", "knn"]}, "protocols names 'knn' twice"),
+        ({"protocols": ["prompts"], "scale": 0.0}, r"scale must be positive; it is 0\.0"),
+        ({"protocols": ["knn"], "neighbours": 0}, "neighbours must be at least 1; it is 0"),
+        ({"protocols": ["knn"], "top": [0]}, r"top lists numbers of 1 or more; it is \[0\]"),
+        ({"protocols": ["retrieval"], "recall_at": [5, 0]}, r"recall_at lists numbers of 1 or more; it is \[5, 0\]"),
+        ({"protocols": ["few_shot"], "shots": []}, "shots is empty, so few_shot would measure nothing"),
+        ({"protocols": ["panderm"], "fractions": []}, "fractions is empty, so panderm would measure nothing"),
+        ({"protocols": ["panderm"], "fractions": [2.0]}, r"fractions lists shares above 0 and at most 1; one is 2\.0"),
     ],
 )
 def test_a_wrong_recipe_stops_before_any_picture_is_opened(settings, sentence):
@@ -309,6 +332,10 @@ def test_what_is_switched_off_is_no_error_with_protocols_that_lack_it():
     off = EvaluationConfig(protocols=["retrieval"], subgroups=[], pictures=0)
     assert (off.subgroups, off.pictures) == ([], 0)
     assert EvaluationConfig(protocols=["labels"], subgroups=["source"]).subgroups == ["source"]
+
+
+def test_generation_may_have_other_concept_templates_for_its_own_concepts():
+    assert EvaluationConfig(protocols=["generation"], concept_templates="monet").concept_templates == "monet"
 
 
 def test_a_missing_text_column_is_named(model, manifest, embed):
@@ -335,3 +362,8 @@ def test_an_ontology_adds_accuracy_at_each_level(manifest, model, embed):
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] >= values["accuracy"]
     assert values["distance of errors"] >= 1
+    assert not any("ontology" in note for note in found.notes)
+    strange = [*CLASSES, "my finding"]
+    found = evaluate(model, manifest, config("prompts", classes=strange, ontology="default", n_boot=5), embed=embed)
+    note = "1 of 4 classes are not in the ontology, each is a topmost node of its own: my finding."
+    assert note in found.notes

@@ -45,3 +45,10 @@ def test_training_cases_stay(tmp_path):
 def test_a_table_without_pictures_is_answered_with_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="none of the columns image_path, filename, image; it has name, label"):
         keep_listed(manifest(["1.jpg"]), listed(tmp_path, "name,label\n1.jpg,0\n"))
+
+
+def test_a_split_or_a_list_that_is_not_there_is_answered_with_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match="the manifest has no column `split`"):
+        keep_listed(manifest(["1.jpg"]), listed(tmp_path, "image\n1.jpg\n"), "test")
+    with pytest.raises(ValueError, match=r"there is no list at .*absent\.csv"):
+        keep_listed(manifest(["1.jpg"]), tmp_path / "absent.csv")

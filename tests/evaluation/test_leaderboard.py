@@ -74,7 +74,7 @@ def test_a_line_per_row_with_the_best_in_bold(three):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"cases_key": "others"}, "cases"),
+        ({"cases_key": "others"}, "cases or pictures of them"),
         ({"n": 39}, "numbers of cases"),
         ({"unreadable": 1}, "numbers of unreadable pictures"),
         ({"seed": 1}, "seeds"),
@@ -203,17 +203,17 @@ def test_the_command_sets_measured_models_side_by_side(two_models_and_sets, tmp_
     for seed in (0, 1):
         places = ["--sets", str(folder / "sets"), "--out", str(tmp_path / "suites" / str(seed))]
         common = ["--suite", "derm", "--evaluation.n-boot", "5", "--cache", str(tmp_path / "cache"), *places]
-        assert evaluate([str(folder / f"seed-{seed}" / "model"), *common]) == 0
-    with pytest.raises(ValueError, match="two models are called 'model'"):
+        assert evaluate([str(folder / f"seed-{seed}" / "model"), "--name", "mine", *common]) == 0
+    with pytest.raises(ValueError, match="two models are called 'mine'"):
         run([str(tmp_path / "suites")])
-    assert evaluate([str(folder / "seed-1" / "model"), "--name", "second", *common]) == 0
+    assert evaluate([str(folder / "seed-1" / "model"), *common]) == 0
     capsys.readouterr()
     assert run([str(tmp_path / "suites"), "--out", str(tmp_path / "board")]) == 0
     said = capsys.readouterr().out
     page = (tmp_path / "board" / "leaderboard.md").read_text()
     assert said == f"{page}\nleaderboard: {tmp_path / 'board' / 'leaderboard.md'}\n"
     found = json.loads((tmp_path / "board" / "leaderboard.json").read_text())
-    assert [model["name"] for model in found["models"]] == ["model", "second"]
+    assert [model["name"] for model in found["models"]] == ["mine", "seed-1"]
     assert found["ranked_rows"] == [row["row"] for row in found["rows"]]
     assert len(found["rows"]) >= 4
     for row in found["rows"]:

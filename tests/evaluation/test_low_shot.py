@@ -43,6 +43,13 @@ def test_a_share_is_the_mean_over_draws_of_scikit_learns_probe(lesions, vectors)
     assert (entry.n, entry.notes) == (50, f"{sizes[0]} training cases a draw")
 
 
+def test_two_shares_have_two_names(lesions, vectors):
+    settings = EvaluationConfig(protocols=["panderm"], fractions=[0.5, 0.502, 1.0], n_boot=5, subgroups=[], pictures=0)
+    found = evaluate(None, lesions, settings, embed=vectors)
+    names = list(dict.fromkeys(e.protocol for e in found.entries))
+    assert names == [f"linear probe, PanDerm solver, {share} of training" for share in ("50%", "50.2%", "100%")]
+
+
 def test_shares_with_fewer_than_five_cases_of_a_class_are_left_out_and_said(lesions, vectors):
     _, have = counts(lesions)
     four, five = (next(f / 100 for f in range(1, 100) if int(min(have) * f / 100) == n) for n in (4, 5))

@@ -21,7 +21,7 @@ from dermis.evaluation.metrics import (
     top_k_accuracy,
     undefined_classes,
 )
-from dermis.evaluation.ranking import auroc, average_precision
+from dermis.evaluation.ranking import auroc, auroc_and_average_precision
 
 N, C = 300, 5
 
@@ -184,7 +184,7 @@ def test_undefined_nan_leaves_out_what_undefined_zero_counts_as_nothing():
     assert torch_auroc[4] == 0
     assert as_zero["macro AUROC"][0] == pytest.approx(torch_auroc.mean().item(), abs=1e-6)
     assert left_out["macro AUROC"][0] == pytest.approx(torch_auroc[:4].mean().item(), abs=1e-6)
-    assert undefined_classes(label_N, said_N, list("abcde")) == {"absent": ["e"], "unused": ["d"]}
+    assert undefined_classes(label_N, said_N, list("abcde")) == {"absent": ["e"], "unused": ["d"], "neither": []}
 
 
 def test_a_positive_class_without_cases_is_undefined_not_zero():
@@ -210,9 +210,10 @@ def test_of_equal_scores_the_first_class_ranks_first_as_in_arg_max():
 
 def test_average_precision_needs_positives_and_the_area_both():
     score = np.array([0.1, 0.9])
-    assert np.isnan(average_precision(score, np.array([False, False]))[0])
-    assert np.isnan(auroc(score, np.array([True, True]))[0])
-    assert average_precision(score, np.array([True, True]))[0] == 1
+    assert np.isnan(auroc_and_average_precision(score, np.array([False, False]))).all()
+    area_R, precision_R = auroc_and_average_precision(score, np.array([True, True]))
+    assert np.isnan(area_R[0])
+    assert precision_R[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The published tables: every share is a count of the cases it is said to be of, averages are the printed ones."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
+from dermis.cases.catalogue import READERS
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.finetune import protocol_name
 from dermis.evaluation.published import published_table, published_tables, settings_of
@@ -51,6 +53,15 @@ def test_a_published_share_is_a_count_of_its_cases(name, i, column):
     for model, values in published_table(name).models.items():
         nearest = min(abs(k / column.n - values[i]) for k in around(values[i] * column.n))
         assert (nearest > 0.51 * unit) == ((name, model, column.data.name) in NOT_COUNTS), (model, values[i])
+
+
+def test_a_set_is_made_by_a_reader_that_there_is():
+    data = {c.data.name: c.data.get for name in published_tables() for c in published_table(name).columns}
+    named = {name: set(re.findall(r"dermis import (\S+)", get)) for name, get in data.items()}
+    assert set().union(*named.values()) <= set(READERS)
+    assert named["snu"] == {"snu134"}
+    # its own reader tells copies from photographs, and copies are never scored; the tables score all
+    assert named["daffodil"] == {"csv"}
 
 
 def around(x):

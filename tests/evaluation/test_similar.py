@@ -113,7 +113,7 @@ def test_who_has_nothing_to_find_is_no_query(lesions, vectors):
 def test_wrong_settings_are_answered_with_a_sentence(lesions, vectors):
     with pytest.raises(ValueError, match="above the number of training pictures, 70"):
         evaluate(None, lesions, config(precision_at=[71]), embed=vectors)
-    with pytest.raises(ValueError, match="precision_at lists numbers of pictures"):
+    with pytest.raises(ValueError, match=r"precision_at lists numbers of 1 or more; it is \[0\]"):
         config(precision_at=[0])
     with pytest.raises(ValueError, match="similar learns from the split `train`"):
         config(split="all")

@@ -129,6 +129,31 @@ def test_pairs_are_those_of_the_scored_split_and_two_pictures_are_told(tmp_path)
     )
 
 
+def test_pairs_of_a_set_without_a_split_are_those_of_all_its_cases(tmp_path):
+    model, some, vectors = two_pictures(12)
+    some = Manifest.build(some.table.drop(columns="split"), ".")
+    found = measure_suite(model, of(row("pairs")), {"some": lambda: some}, tmp_path, n_boot=10, embed=vectors)
+    got = found.rows["some-pairs"]
+    assert (got.n, got.value) == (12, pytest.approx(11 / 12))  # all but the first find their partner
+    page = (tmp_path / "reports" / "some-pairs" / "report.md").read_text()
+    assert "Each picture asks among the 12 of the other kind" in page
+
+
+def test_who_sees_two_pictures_of_a_case_is_not_compared_with_who_sees_one():
+    both, some, _ = two_pictures(12)
+    photograph, dermoscopy = (Branches({name: both.picture_towers[name]}) for name in ("image", "dermoscopy"))
+    some = Manifest.build(some.table.assign(diagnosis=named(12), split=["train", "test"] * 6), ".")
+    bare = Manifest.build(some.table.drop(columns="dermoscopy"), ".")
+
+    def key(part, model, picture="image"):
+        one = row("knn", picture=picture)
+        return cases_key(one, row_cases(one, part, model))
+
+    assert key(some, both) != key(some, photograph)
+    assert key(some, photograph) == key(bare, photograph)  # what nobody looks at makes no other cases
+    assert key(some, dermoscopy, "dermoscopy") == key(some, photograph, "dermoscopy")
+
+
 def test_a_set_is_one_whatever_folder_and_format_it_has(tmp_path):
     numbers = np.random.default_rng(0).normal(size=N)
     some = cases(**{"patient.age": numbers, "concept.scale": (numbers > 0) * 1.0})

@@ -170,6 +170,15 @@ def test_wrong_words_that_stay_are_dropped_and_recorded(server, ask):
     assert ask.lines()[0]["dropped"] == ["melanomatosis", "purple spot", "both", "age 400"]
 
 
+@pytest.mark.parametrize("faults", [(0, 1), (1, 2)], ids=["before", "after"])
+def test_an_answer_with_wrong_words_is_kept_where_the_other_attempts_cannot_be_read(server, ask, faults):
+    wrong = SILENT | {"concepts": ["plaque", "purple spot"]}
+    server.script = script(*(FAULTS["prose"] if n in faults else wrong for n in range(3)))
+    assert ask(["text"]) == [Knowledge(concepts=("plaque",))]
+    assert len(server.requests) == 3
+    assert ask.lines()[0]["dropped"] == ["purple spot"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -69,6 +69,10 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path):
     path.write_text("ring: annular\n")
     with pytest.raises(ValueError, match=r"c\.yaml: 'ring' should have a list of spellings, not 'annular'"):
         Lexicon.read(path)
+    for decoys in ("[ring finger]", "3", "", "[[ring, 3]]"):
+        path.write_text(f"ring: [annular]\nnot a concept: {decoys}\n")
+        with pytest.raises(ValueError, match=r"c\.yaml: 'not a concept' should be a list of lists of phrases, not "):
+            Lexicon.read(path)
     path.write_text("a:\n  ring: []\nb:\n  ring: []\n")
     with pytest.raises(ValueError, match=r"c\.yaml: the concept 'ring' stands in the lexicon twice"):
         Lexicon.read(path)

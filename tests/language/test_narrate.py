@@ -114,6 +114,8 @@ def test_wrong_settings_are_one_sentence_each(cases):
         Narrator(templates=["{Diagnosis}[ {site}."])
     with pytest.raises(ValueError, match="nothing to narrate: the manifest has none of skin_tone"):
         narrate(cases, seed=0, fields=["skin_tone"])
+    with pytest.raises(ValueError, match=r"lesion\.diameter_1 should be a number to be told; it is '6 mm'"):
+        Narrator(["lesion.diameter_1"])({"lesion.diameter_1": "6 mm"}, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"keep='patient\.age' is not among the fields"):
         Narrator(fields=["diagnosis"], keep=["patient.age"])
 

@@ -245,6 +245,9 @@ def assert_nail_psoriasis(skin):
         ('{"a":' * 3000 + "{}" + "}" * 3000, "a.json", "is not a readable ontology"),
         ("a: [b", "a.yaml", "is not a readable ontology"),
         ("a: 3", "a.yaml", "must be a mapping"),
+        ('{"root": [1]}', "a.json", "the children of 'root' must be a list of names"),
+        ('{"root": ["a"], "a": [{"b": 1}]}', "a.json", "the children of 'a' must be a list of names"),
+        ("a: {' | ': }", "a.yaml", r"a node has no name: ' \| '"),
         ("", "a.txt", "unknown kind of ontology file '.txt'"),
     ],
 )

@@ -15,6 +15,8 @@ from dermis.language.sentences import split_sentences, sub_texts
     ("Seen by Dr. Smith. It measures 0.5 mm.", ["Seen by Dr. Smith.", "It measures 0.5 mm."]),
     ("Rash (i.e. Papules) of ca. 2.5 vs. 3 cm. Firm.", ["Rash (i.e. Papules) of ca. 2.5 vs. 3 cm.", "Firm."]),
     ("左手红斑。伴瘙痒！持续两年", ["左手红斑。", "伴瘙痒！", "持续两年"]),
+    ("左手红斑。 伴瘙痒！ 持续两年", ["左手红斑。", "伴瘙痒！", "持续两年"]),
+    ("他说：“很痒。”伴鳞屑。", ["他说：“很痒。”", "伴鳞屑。"]),
     ("  ", []),
 ])  # fmt: skip
 def test_sentences(text, sentences):

@@ -117,6 +117,10 @@ def test_it_needs_patches_and_a_causal_text_tower(batch):
         page(stored)
     with pytest.raises(ValueError, match="causal text tower"):
         CoCa(TwoTower(Patches(), Patches(), 5), CoCaConfig())
+    page.model.image.requires_grad_(True)
+    page.model.image.features = lambda _: Features(torch.zeros(6, 24), torch.zeros(6, 4, 12), (1, 4))
+    with pytest.raises(ValueError, match="no patches as wide as its pooled vector"):
+        page(batch)
     with pytest.raises(ValueError, match="3 does not divide 8"):
         build(decoder_heads=3)
     assert methods()["coca"] is CoCa

@@ -76,7 +76,7 @@ def test_twenty_steps_lower_the_loss():
 
 def test_it_registers_itself_and_refuses_what_makes_no_sense():
     assert methods()["convirt"] is ConVIRT
-    with pytest.raises(ValueError, match="temperature divides a cosine: above 0, not 0"):
+    with pytest.raises(ValueError, match="temperature must be above 0, not 0"):
         ConVIRTConfig(temperature=0.0)
     with pytest.raises(ValueError, match=r"weight is a share, 0 to 1, not 1\.5"):
         ConVIRTConfig(weight=1.5)

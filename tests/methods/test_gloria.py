@@ -186,7 +186,7 @@ def test_what_it_cannot_work_with_is_refused(batch):
         GLoRIA(tiny_two_tower(), GLoRIAConfig())
     with pytest.raises(ValueError, match="needs pictures, not stored embeddings"):
         build()(batch | {"stored_BD": batch.pop("image_BVCHW")})
-    with pytest.raises(ValueError, match="matching multiplies similarities: above 0, not 0"):
+    with pytest.raises(ValueError, match="matching must be above 0, not 0"):
         GLoRIAConfig(matching=0.0)
     with pytest.raises(ValueError, match="not both 0"):
         GLoRIAConfig(global_weight=0.0, local_weight=0.0)

@@ -230,8 +230,18 @@ def test_what_it_cannot_work_with_is_refused(batch):
         M2CGConfig(fusion=False, fusion_layers=2)
     with pytest.raises(ValueError, match="one at least above 0"):
         M2CGConfig(generation=0, single_modal=0, multi_modal=0)
-    with pytest.raises(ValueError, match="temperatures divide a cosine"):
+    with pytest.raises(ValueError, match="single_temperature must be above 0, not 0"):
         M2CGConfig(single_temperature=0)
+    for settings, sentence in (
+        ({"fusion_layers": 0}, "fusion_layers must be at least 1, not 0"),
+        ({"decoder_layers": 0}, "decoder_layers must be at least 1, not 0"),
+        ({"heads": 0}, "heads must be at least 1, not 0"),
+        ({"generation": 0, "layers": "paper_literal"}, "layers has no effect with generation 0"),
+        ({"single_modal": 0, "denominator": "others"}, "denominator has no effect with single_modal 0"),
+        ({"multi_modal": 0, "weight": 0.5, "second": "printed"}, "weight, second has no effect with multi_modal 0"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            M2CGConfig(**settings)
     with pytest.raises(ValueError, match="a share, 0 to 1, not 2"):
         M2CGConfig(weight=2)
     blind = build(text_visible=False).model

@@ -1,5 +1,7 @@
 """MAKE's page: its loss is that of the equations on the towers' embeddings; on two ranks and slice by slice as well."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -206,6 +208,24 @@ def test_soft_labels_fade_over_the_training(batch):
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MAKEConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "start", "after"),
+    [
+        ({}, -1.0, -1.0),
+        ({"as_released": True}, -1.0, 0.0),
+        ({"as_released": True}, 9.0, math.log(100)),
+        ({"max_logit_scale": 20.0}, 9.0, math.log(20)),
+        ({"learn_scale": False}, 9.0, 9.0),
+    ],
+)
+def test_the_scale_stays_in_its_range(settings, start, after):
+    page = build(**settings)
+    with torch.no_grad():
+        page.model.logit_scale.fill_(start)
+    page.after_step(0)
+    assert page.model.logit_scale.item() == pytest.approx(after)
 
 
 @pytest.mark.parametrize("settings", [{}, {"as_released": True}, {"chunk": 2}], ids=str)

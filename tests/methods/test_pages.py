@@ -146,6 +146,42 @@ def test_clip_clamps_the_scale_after_a_step(batch):
     assert page.model.logit_scale.item() == 1.0
 
 
+def test_a_scale_that_is_not_trained_is_not_clamped_either():
+    page = build("clip", learn_scale=False)
+    with torch.no_grad():
+        page.model.logit_scale.fill_(7.0)
+    page.after_step(1)
+    assert page.model.logit_scale.item() == 7.0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("clip", {"weight": 2.0}, r"weight is a share, 0 to 1, not 2\.0"),
+        ("clip", {"max_logit_scale": -1.0}, r"max_logit_scale must be above 0, not -1\.0"),
+        ("coca", {"max_logit_scale": 0.0}, r"max_logit_scale must be above 0"),
+        ("coca", {"decoder_heads": 0}, "decoder_heads must be at least 1, not 0"),
+        ("make", {"max_logit_scale": 0.0}, "max_logit_scale must be above 0"),
+        ("mae", {"decoder_heads": 0}, "decoder_heads must be at least 1"),
+        ("m3ae", {"heads": 0}, "heads must be at least 1"),
+        ("m3ae", {"lr_factor": 0.0}, "lr_factor must be above 0"),
+        ("multi_label", {"relation": "tel", "heads": 0}, "heads must be at least 1"),
+        ("simclr", {"temperature": 0.0}, "temperature must be above 0"),
+        ("moco", {"temperature": -0.1}, "temperature must be above 0"),
+        ("moco", {"queue": 0}, "queue must be at least 1"),
+        ("sm3", {"temperature": 0.0}, "temperature must be above 0"),
+        ("sm3", {"clusters": []}, r"clusters are 1 or more of each label, not \[\]"),
+        ("sm3", {"clusters": [5, 0]}, r"clusters are 1 or more of each label, not \[5, 0\]"),
+        ("ssd_kd", {"temperature": 0.0}, "temperature must be above 0"),
+        ("ssd_kd", {"keep_similar": 1.5}, r"keep_similar is a share, 0 to 1, not 1\.5"),
+        ("table_clip", {"projection": 0}, "projection must be at least 1"),
+    ],
+)
+def test_numbers_out_of_range_are_sentences(name, settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        methods()[name].Config(**settings)
+
+
 def test_siglip_asks_for_towers_with_a_bias():
     page = methods()["siglip"]
     with pytest.raises(ValueError, match="needs towers with a logit_bias"):

@@ -333,8 +333,8 @@ def test_continual_training_wants_a_plain_vit(tmp_path):
 
 def test_what_has_no_effect_and_what_lacks_are_sentences():
     for settings, sentence in (
-        ({"weight": 5.0}, r"weight is a share from 0 to 1, not 5\.0"),
-        ({"temperature": 0.0}, r"temperature must be above 0"),
+        ({"weight": 5.0}, r"weight is a share, 0 to 1, not 5\.0"),
+        ({"temperature": 0.0}, r"temperature must be above 0, not 0\.0"),
         ({"layers": 0}, r"layers must be at least 1"),
         ({"columns": ["lesion.age"], "tables": learn_tables(MANIFEST, ["lesion"])}, "disagree about lesion"),
         ({"levels": "flat", "weight": 0.2}, "weight has no effect with levels flat"),

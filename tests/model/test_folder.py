@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dermis.model import load, save
+from dermis.model.folder import name_of
 from dermis.towers.build import ImageTowerConfig, TextTowerConfig, build_image_tower
 from dermis.towers.two_tower import TwoTower
 
@@ -102,6 +103,38 @@ def test_what_is_no_model_is_a_sentence(tiny, tmp_path):
     (folder / "dermis.json").write_text(json.dumps(settings | {"format": 2}))
     with pytest.raises(ValueError, match="upgrade dermis"):
         load(f"local-dir:{folder}")
+
+
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        ('{"format": 1', r"dermis\.json is not JSON"),
+        ("[]", r"dermis\.json has no format number"),
+        ('{"format": "1"}', r"dermis\.json has no format number"),
+        ('{"format": 1, "kind": "two_towers"}', r"unknown kind of model in .*dermis\.json 'two_towers'.*'two_tower'"),
+        ('{"format": 1, "kind": "two_tower"}', r"dermis\.json lacks config, names"),
+        ('{"format": 1, "kind": "branches", "config": {}}', r"dermis\.json lacks parts"),
+    ],
+)
+def test_damaged_settings_are_a_sentence_that_names_the_file(settings, sentence, tiny, tmp_path):
+    folder = save(tmp_path / "model", tiny())
+    (folder / "dermis.json").write_text(settings)
+    with pytest.raises(ValueError, match=sentence):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        ("runs/clip_small/model", "clip_small"),
+        ("local-dir:runs/clip_small/model/", "clip_small"),
+        ("../seed-1/rows/..", "seed-1"),
+        ("/model", "model"),
+        ("hf-hub:xieji-x/MAKE", "MAKE"),
+    ],
+)
+def test_a_model_is_called_after_its_run_or_repository(source, name):
+    assert name_of(source) == name
 
 
 def test_a_model_of_the_hub_loads_by_name(tiny, tmp_path, monkeypatch):

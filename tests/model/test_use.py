@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from dermis.model.embed import embed_pictures
-from dermis.model.use import classify, encode_pictures, encode_texts
+from dermis.model.use import classify, encode_pictures, encode_texts, generate, predict_labels
 from dermis.pictures import PictureError
 from dermis.pictures.decode import decode
+from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
 
 
 def test_file_array_pillow_and_view_of_a_picture_are_one(tiny, pictures, tmp_path):
@@ -49,8 +50,13 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(tiny, pictures):
 
 def test_wrong_questions_are_sentences(tiny, tmp_path):
     model = tiny("test_efficientnet")
-    with pytest.raises(ValueError, match="at least one name"):
-        classify(model, torch.zeros(3, 8, 8), [])
+    for no_list in ([], "melanoma"):
+        with pytest.raises(ValueError, match="a list of at least one name"):
+            classify(model, torch.zeros(3, 8, 8), no_list)
+        with pytest.raises(ValueError, match="a list of one picture or more"):
+            encode_pictures(model, no_list)
+        with pytest.raises(ValueError, match="a list of one text or more"):
+            encode_texts(model, no_list)
     with pytest.raises(ValueError, match=r"must hold \{\} exactly once"):
         classify(model, torch.zeros(3, 8, 8), ["nevus"], template="skin")
     with pytest.raises(PictureError):
@@ -59,3 +65,20 @@ def test_wrong_questions_are_sentences(tiny, tmp_path):
         encode_pictures(model, [np.zeros((4, 4))])
     with pytest.raises(ValueError, match=r"a normalised view, float \(3, H, W\)"):
         encode_pictures(model, [torch.zeros(4, 4, 3, dtype=torch.uint8)])
+
+
+def test_a_model_of_another_kind_than_asked_is_a_sentence(tiny):
+    model, picture = tiny("test_efficientnet"), torch.zeros(3, 32, 32)
+    pair = build_branches(BranchesConfig(image=ImageTowerConfig(name="test_vit", size=32), paired=True))
+    with pytest.raises(
+        ValueError, match=r'give model.picture_towers\["dermoscopy"\] or model.picture_towers\["image"\]'
+    ):
+        encode_pictures(pair, [picture])
+    for other in (pair, model.image):
+        with pytest.raises(ValueError, match="knows no texts"):
+            classify(other, picture, ["nevus"])
+        with pytest.raises(ValueError, match="says no texts"):
+            generate(other, picture)
+    for other in (model, model.image):
+        with pytest.raises(ValueError, match="was taught no labels"):
+            predict_labels(other, image=picture)

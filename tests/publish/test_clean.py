@@ -9,7 +9,8 @@ import yaml
 
 from dermis.decision.stored import read
 from dermis.evaluation.report import Report
-from dermis.publish.clean import clean_command, clean_recipe, clean_text, copy_clean, last_name, leftovers
+from dermis.publish.clean import clean_command, clean_recipe, copy_clean, leftovers
+from dermis.publish.paths import clean_text, last_name
 
 from .conftest import RECIPE
 
@@ -80,6 +81,9 @@ def test_a_vocabulary_is_not_touched_and_settings_beside_it_are(folder, tmp_path
         ("a/b, 3 / 4, </s>, and/or, https://a.org/b", "a/b, 3 / 4, </s>, and/or, https://a.org/b"),
         ("local-dir:/data/m, root=/data", "local-dir:m, root=data"),
         ("(/data/m)", "(m)"),
+        ("/home/me/lib/x.so: gone", "x.so: gone"),
+        (r"cannot open 'C:\Users\me\x.dll'", "cannot open 'x.dll'"),
+        ("no / path", "no / path"),
     ],
 )
 def test_absolute_paths_in_a_sentence(text, cleaned):
@@ -90,6 +94,10 @@ def test_a_command_with_relative_paths_and_one_that_was_joined_without_quotes():
     assert (
         clean_command("dermis evaluate runs/me/model a/cases.csv --cache ~/c")
         == "dermis evaluate model cases.csv --cache c"
+    )
+    assert (
+        clean_command("dermis train --data.options split=a/b.csv root=x --text 'a = b/c'")
+        == "dermis train --data.options split=b.csv root=x --text c"
     )
     assert clean_command("dermis evaluate hf-hub:org/repo x's/a.csv") == "dermis evaluate hf-hub:org/repo a.csv"
 

@@ -107,11 +107,11 @@ def test_the_repository_holds_the_folder_that_a_directory_would_and_in_one_commi
 
 def test_what_the_older_version_had_is_gone_and_what_is_no_models_stays(hub, folder):
     older = {"dermis.json": b"{}", "onnx/text.onnx": b"", "text/tokenizer.json": b"", "LICENSE": b"x", "docs/a.md": b""}
-    hub.repositories["org/skin"] = {"private": False, "files": dict(older)}
+    hub.repositories["org/skin"] = {"private": False, "files": older | {"extras/own.model": b"x"}}
     publish(folder, "hf-hub:org/skin", said={"licence": "MIT"}, decision=False)
     found = hub.repositories["org/skin"]["files"]
     assert found["LICENSE"] == b"x"
-    assert "docs/a.md" in found
+    assert {"docs/a.md", "extras/own.model"} <= set(found)
     assert not {"onnx/text.onnx", "text/tokenizer.json", "decision/decision.json"} & set(found)
     assert len(found["dermis.json"]) > 2
 

@@ -211,14 +211,18 @@ def test_a_token_file_without_a_token_is_refused(tmp_path, line):
 
 def test_settings_reach_the_workers_as_they_are(monkeypatch):
     monkeypatch.setenv("DERMIS_SERVE", "")
-    given = Settings(model="m", show=("diagnosis", "skin_tone"), seconds=2.5)
+    given = Settings(model="m", embeddings="e", show=("diagnosis", "skin_tone"), seconds=2.5)
     given.to_environment()
     assert Settings.from_environment() == given
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"waiting": 0}, "waiting must be more than 0; it is 0"), ({"thumbnails": True}, "no effect without embeddings")],
+    [
+        ({"waiting": 0}, "waiting must be more than 0; it is 0"),
+        ({"thumbnails": True}, "thumbnails has no effect without embeddings"),
+        ({"show": ("patient.age",)}, "show has no effect without embeddings"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):

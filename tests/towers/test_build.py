@@ -42,6 +42,27 @@ def test_settings_without_effect_are_errors(changes, sentence):
         build_two_tower(config(**changes))
 
 
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: ImageTowerConfig(name="test_vit", size=0), "size must be at least 1, not 0"),
+        (lambda: TextTowerConfig(width=0), "width must be at least 1, not 0"),
+        (lambda: TextTowerConfig(layers=-1), "layers must be at least 1, not -1"),
+        (lambda: TextTowerConfig(context_length=0), "context_length must be at least 1, not 0"),
+        (lambda: config(embed_dim=0), "embed_dim must be at least 1, not 0"),
+        (lambda: config(logit_scale_init=-3.0), "logit_scale_init must be above 0, not -3.0"),
+        (lambda: build_two_tower(config(text=TextTowerConfig(context_length=2))), "leave room for .* it is 2"),
+        (
+            lambda: build_two_tower(config(image=ImageTowerConfig(name="test_vit", size=100))),
+            "test_vit cuts pictures into patches of 16 x 16 pixels, and size 100 is no multiple of it",
+        ),
+    ],
+)
+def test_numbers_that_cannot_be_are_sentences_and_not_the_default(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
 def test_an_open_clip_model_brings_its_own_settings(open_clip_folder):
     folder, stock, _ = open_clip_folder()
     name = f"open_clip:local-dir:{folder}"

@@ -246,6 +246,11 @@ def test_dropout_is_off_while_speaking_and_back_afterwards(seen):
     assert ours.layers[0].own.training
 
 
+def test_a_text_is_as_long_as_the_generator_can_say_unless_told_otherwise(seen):
+    ours = speaker(max_tokens=9)
+    assert generate(ours, *seen) == generate(ours, *seen, max_tokens=9)
+
+
 def test_greedy_needs_no_generator():
     logits_BV = torch.tensor([[0.0, 1.0, 0.5], [0.0, 1.0, 2.0]])
     assert greedy(lambda *_: logits_BV, torch.tensor([0, 0]), Rules(END, 0, 3)) == [[1, 1, 1], []]

@@ -29,6 +29,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_a_roberta_s_long_texts_are_cut_to_the_positions_that_it_uses(folder, ragged):
+    settings = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    settings |= {"intermediate_size": 32, "max_position_embeddings": 34, "pad_token_id": 1}
+    (folder / "model.safetensors").unlink()
+    transformers.RobertaModel(transformers.RobertaConfig(**settings)).save_pretrained(folder)
+    tower = hf_text_tower(str(folder))
+    ids = tower.tokenizer(["a b c d e " * 10])
+    assert len(ids[0]) == 32, "positions 0 and 1 are the padding's and what lies before it"
+    assert tower.features(*ragged(ids)).pooled_BD.isfinite().all()
+    with pytest.raises(ValueError, match="context_length 33 is more than the 32 positions"):
+        hf_text_tower(str(folder), context_length=33)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_buckets_equal_transformers_padded_to_the_longest(folder, ragged, pooling):
     tower = hf_text_tower(str(folder), pooling).eval()

@@ -1,6 +1,7 @@
 """A handful of real JPEG files and a method small enough to train in a test."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
 from dermis.batch.loader import Batches
 from dermis.batch.sampler import EpochBatches
 from dermis.cases.manifest import Manifest
+from dermis.distributed import rank, world_size
 
 
 class Twins(nn.Module):
@@ -66,14 +68,15 @@ def photographs(tmp_path_factory) -> Manifest:
     return Manifest.build(table, folder)
 
 
+def two_views(manifest: Manifest, batch_size: int = 6, workers: int = 0, family: str = "simclr") -> Batches:
+    """This rank's batches of two augmented views."""
+    augmentation = replace(AUGMENTATIONS[family], size=16)
+    picture = PictureColumn("image", augmentation, Normalise((0.5,) * 3, (0.25,) * 3), views=2)
+    dataset = CaseDataset(manifest, pictures=[picture], seed=3)
+    return Batches(dataset, EpochBatches(len(dataset), batch_size, 3, rank(), world_size()), Collate(), workers)
+
+
 @pytest.fixture(scope="session")
 def make_batches(photographs):
-    """(batch_size, workers) -> batches of two augmented views."""
-
-    def make(batch_size: int = 6, workers: int = 0) -> Batches:
-        augmentation = replace(AUGMENTATIONS["simclr"], size=16)
-        picture = PictureColumn("image", augmentation, Normalise((0.5,) * 3, (0.25,) * 3), views=2)
-        dataset = CaseDataset(photographs, pictures=[picture], seed=3)
-        return Batches(dataset, EpochBatches(len(dataset), batch_size, seed=3), Collate(), workers)
-
-    return make
+    """``two_views`` of the photographs."""
+    return partial(two_views, photographs)

@@ -1,6 +1,5 @@
 """FSDP2: two ranks with blocks cut in two take one rank's steps, and their runs go on with one rank."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,16 +8,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from dermis.batch.augment import AUGMENTATIONS, Normalise
-from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
-from dermis.batch.loader import Batches
-from dermis.batch.sampler import EpochBatches
 from dermis.cases.manifest import Manifest
 from dermis.distributed import first_own_row, gather_rows, is_cut, rank, world_size
 from dermis.training import fully_sharded
 from dermis.training.config import TrainingConfig
 from dermis.training.loop import train
 from dermis.training.ranks import average_gradients
+from tests.training.conftest import two_views
 
 CPU = torch.device("cpu")
 
@@ -129,10 +125,7 @@ def run(folder, manifest, accumulate=1, die_at=None, **settings):
     """Train; the weights, and what the evaluator saw."""
     torch.manual_seed(0 if rank() == 0 else 999)
     method, watch, size = Contrast(die_at), Watch(), 12 // world_size()
-    augmentation = replace(AUGMENTATIONS["light"], size=16)
-    picture = PictureColumn("image", augmentation, Normalise((0.5,) * 3, (0.25,) * 3), views=2)
-    dataset = CaseDataset(manifest, pictures=[picture], seed=3)
-    batches = Batches(dataset, EpochBatches(len(dataset), size, 3, rank(), world_size()), Collate())
+    batches = two_views(manifest, size, family="light")
     # eps well above the gradients' rounding: AdamW divides by their size, which would blow 1e-8 up to a whole step
     config = TrainingConfig(
         epochs=3, batch_size=size, lr=1e-2, accumulate=accumulate, workers=0, eps=1e-3, clip_norm=0.3, ema=0.9,

@@ -16,25 +16,17 @@ from dermis.training.state import checkpoints
 
 PROGRAM = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 import torch
-from dermis.batch.augment import AUGMENTATIONS, Normalise
-from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
-from dermis.batch.loader import Batches
-from dermis.batch.sampler import EpochBatches
 from dermis.cases.manifest import Manifest
 from dermis.training.config import TrainingConfig
 from dermis.training.loop import Interrupted, train
-from tests.training.conftest import Twins
+from tests.training.conftest import Twins, two_views
 
 torch.manual_seed(0)
-augmentation = replace(AUGMENTATIONS["simclr"], size=16)
-picture = PictureColumn("image", augmentation, Normalise((0.5,) * 3, (0.25,) * 3), views=2)
-dataset = CaseDataset(Manifest.read(sys.argv[1]), seed=3, pictures=[picture])
 workers, epochs = int(sys.argv[3]), int(sys.argv[4])
 config = TrainingConfig(epochs=epochs, batch_size=6, lr=1e-2, checkpoint_steps=1, log_steps=1)
-batches = Batches(dataset, EpochBatches(26, 6, 3), Collate(), workers)
+batches = two_views(Manifest.read(sys.argv[1]), workers=workers)
 try:
     train(Twins(), batches, config, Path(sys.argv[2]), torch.device("cpu"))
 except Interrupted as stop:
@@ -61,7 +53,7 @@ def start(photographs, tmp_path):
 
 
 def wait_for_a_checkpoint(folder, process, after=0):
-    while (process.poll() is None and len(newest := checkpoints(folder)) == 0) or int(newest[-1].name[5:]) <= after:
+    while (process.poll() is None and len(newest := checkpoints(folder)) == 0) or int(newest[-1].name[5:13]) <= after:
         assert process.poll() is None, "the run ended before it could be stopped"
         time.sleep(0.002)
 
@@ -80,7 +72,7 @@ def test_killed_fifty_times_on_shards_with_workers_it_ends_with_the_bits_of_file
         process.wait()
         left = checkpoints(tmp_path / "killed" / "checkpoints")
         assert load_file(left[-1] / "model.safetensors")
-        step = int(left[-1].name[5:])
+        step = int(left[-1].name[5:13])
     assert start(tmp_path / "killed", "shards", workers=2, epochs=400).wait() == 0
     ends = [load_file(checkpoints(tmp_path / n / "checkpoints")[-1] / "model.safetensors") for n in ("whole", "killed")]
     assert all((ends[1][name] == value).all() for name, value in ends[0].items())

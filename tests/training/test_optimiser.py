@@ -55,6 +55,14 @@ def test_a_methods_own_groups_keep_their_factor():
         ({"accumulate": 99}, "exceeds the batch"),
         ({"warmup": 1.5}, "share of all steps"),
         ({"ema": 1.0}, "between 0 and 1"),
+        ({"seed": -1}, "training.seed must be at least 0, not -1"),
+        ({"workers": -1}, "training.workers must be at least 0, not -1"),
+        ({"lr": -1e-4}, "training.lr must be at least 0, not -0.0001"),
+        ({"lr": float("nan")}, "training.lr must be at least 0, not nan"),
+        ({"clip_norm": -1.0}, "training.clip_norm must be above 0, or null for no clipping, not -1"),  # would climb
+        ({"clip_norm": 0.0}, "training.clip_norm must be above 0"),
+        ({"compile": True, "accumulate": 2}, "training.compile has no effect with training.accumulate above 1"),
+        ({"betas": (1.5, 0.9)}, r"decay rates, 0 to below 1, not \(1.5, 0.9\)"),
     ],
 )
 def test_settings_that_cannot_work_stop(wrong, sentence):

@@ -1,21 +1,15 @@
 """Two ranks take one rank's steps: the whole loop, with gathered negatives, on real batches."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from dermis.batch.augment import AUGMENTATIONS, Normalise
-from dermis.batch.dataset import CaseDataset, Collate, PictureColumn
-from dermis.batch.loader import Batches
-from dermis.batch.sampler import EpochBatches
 from dermis.cases.manifest import Manifest
 from dermis.distributed import first_own_row, gather_rows, rank, world_size
 from dermis.training.config import TrainingConfig
 from dermis.training.loop import train
 from dermis.training.ranks import any_rank
-from tests.training.conftest import Twins
+from tests.training.conftest import Twins, two_views
 
 
 class GatheredTwins(Twins):
@@ -35,12 +29,8 @@ class GatheredTwins(Twins):
 def steps(manifest, folder, accumulate):
     torch.manual_seed(0 if rank() == 0 else 999)  # rank 1 starts elsewhere: the loop must make them equal
     method = GatheredTwins()
-    picture = PictureColumn(
-        "image", replace(AUGMENTATIONS["light"], size=16), Normalise((0.5,) * 3, (0.25,) * 3), views=2
-    )
-    dataset = CaseDataset(manifest, pictures=[picture], seed=3)
     size = 12 // world_size()
-    batches = Batches(dataset, EpochBatches(len(dataset), size, 3, rank(), world_size()), Collate())
+    batches = two_views(manifest, size, family="light")
     config = TrainingConfig(epochs=2, batch_size=size, lr=1e-2, accumulate=accumulate, workers=0, eps=1e-3)
     train(method, batches, config, folder, torch.device("cpu"))
     return method.state_dict()

@@ -108,6 +108,38 @@ def test_dying_while_a_checkpoint_is_written_leaves_the_one_before(run, tmp_path
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+def test_dying_while_the_only_checkpoint_is_written_again_leaves_it(run, tmp_path, make_batches, monkeypatch):
+    from pathlib import Path
+
+    real, written = Path.rename, []
+
+    def dies_at_the_end_of_the_epoch(path, target):  # step 4 is saved as a step and as the end of its epoch
+        written.extend([path] if path.name == ".writing-step-00000004" else [])
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", dies_at_the_end_of_the_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", make_batches(), keep=1)
+    monkeypatch.undo()
+    assert len(checkpoints(tmp_path / "cut" / "checkpoints")) == 1
+    resumed = run(tmp_path / "cut", make_batches(), keep=1)
+    whole = run(tmp_path / "whole", make_batches(), keep=1)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    assert [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-00000012"]
+
+
+@pytest.mark.parametrize("before, after", [(0.9, None), (None, 0.9)])
+def test_an_average_cannot_begin_or_end_in_the_middle(twins, tmp_path, make_batches, before, after):
+    config = TrainingConfig(epochs=2, batch_size=6, checkpoint_steps=1, ema=before)
+    with pytest.raises(InterruptedError):
+        train(twins(die_at=3), make_batches(), config, tmp_path, CPU)
+    config = TrainingConfig(epochs=2, batch_size=6, ema=after)
+    with pytest.raises(ValueError, match=rf"averages \(training\.ema\) of {4 if before else 0} weights, this run of"):
+        train(twins(), make_batches(), config, tmp_path, CPU)
+
+
 def test_several_threads_add_up_in_a_fixed_order_while_training():
     from dermis.training.repeatable import repeatable
 

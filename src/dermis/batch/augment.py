@@ -86,8 +86,6 @@ class Augmentation:
     """taps, odd; None: as many as sigma needs"""
     interpolation: str = "bilinear"
     """bilinear or bicubic"""
-    exact_hue: bool = False
-    """colour steps as torchvision does them, hue in HSV and clipped step by step: slower, for comparisons"""
 
     def __post_init__(self) -> None:
         """Refuse what is out of range or without effect."""
@@ -108,7 +106,7 @@ class Augmentation:
         if self.centre is not None and not 0 < self.centre <= 1:
             raise ValueError(f"centre is the part of the shorter side that is kept, 0 to 1, not {self.centre}.")
         colours = any((self.brightness, self.contrast, self.saturation, self.hue))
-        if colours != bool(self.jitter) or (self.exact_hue and not (self.jitter or self.grayscale)):
+        if colours != bool(self.jitter):
             raise ValueError(
                 "colour jitter needs both: a probability (jitter) and an amount (brightness, contrast, …)."
             )
@@ -217,8 +215,7 @@ def _draw(augmentation: Augmentation, full: tuple[int, int], rng: np.random.Gene
 
 def _finish(view_HWC: np.ndarray, view: _View, augmentation: Augmentation) -> np.ndarray:
     if view.steps or view.grey:
-        change = colour.jitter_exactly if augmentation.exact_hue else colour.jitter
-        view_HWC = change(view_HWC, view.steps, view.grey)
+        view_HWC = colour.jitter(view_HWC, view.steps, view.grey)
     if view.sigma is not None:
         view_HWC = colour.blur(view_HWC, view.sigma, augmentation.blur_kernel)
     return view_HWC

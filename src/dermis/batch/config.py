@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dermis.cases.columns import TEXT_KINDS
+from dermis.registry import unknown
+
 STORED = "stored"
 
 
@@ -76,6 +79,9 @@ class DataConfig:
             raise ValueError(f"data.corruption is a probability from 0 to below 1, not {self.corruption}.")
         if self.options and not self.reader:
             raise ValueError("data.options are a reader's options, but no data.reader is set.")
+        for column in self.texts or []:
+            if column not in TEXT_KINDS:
+                raise unknown("text column in data.texts", column, TEXT_KINDS)
         if self.narrate and self.texts not in (None, ["caption"]):
             raise ValueError("data.narrate writes captions; leave data.texts out.")
         if self.join_texts and len(self.texts or []) < 2:

@@ -53,7 +53,7 @@ def from_narrator(manifest: Manifest, narrator: Narrator) -> TextSource:
 
 
 def shuffled(source: TextSource, rows: int, seed: int) -> TextSource:
-    """The control: each row has the texts of another, by one fixed permutation."""
+    """The control: each row has the texts of another, by one fixed permutation (which may leave a few)."""
     other = np.random.default_rng([seed, rows]).permutation(rows)
     return lambda row, rng: source(int(other[row]), rng)
 

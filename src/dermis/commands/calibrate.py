@@ -1,6 +1,5 @@
 """dermis calibrate"""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -8,12 +7,13 @@ from pathlib import Path
 
 import tyro
 
+from dermis.commands.arguments import ManifestFile, Model, called, loaded, typed
 from dermis.decision.rules import Rules
 
 
 def calibrate(
-    model: tyro.conf.Positional[str],
-    manifest: tyro.conf.Positional[Path],
+    model: Model,
+    manifest: ManifestFile,
     classes: tuple[str, ...] = (),
     root: Path | None = None,
     cache: Path = Path("runs/embeddings"),
@@ -35,19 +35,17 @@ def calibrate(
         cache: where embeddings of pictures are kept between runs
         rules: what is promised and what counts as "not sure"
     """
-    import torch
-
     from dermis.cases.manifest import Manifest
     from dermis.decision.calibrate import calibrate as fit
     from dermis.decision.calibrate import lines
     from dermis.decision.decider import local_folder
     from dermis.decision.stored import write
-    from dermis.model import load
     from dermis.model.embed import embed_cases
+    from dermis.model.folder import name_of
     from dermis.progress import counting
 
     folder, cases = local_folder(model), Manifest.read(manifest, root)
-    tower = load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    tower = loaded(model)
     with counting("embedding pictures") as progress:
         decision, report = fit(
             tower,
@@ -55,9 +53,9 @@ def calibrate(
             rules,
             embed=partial(embed_cases, tower, cache=cache, progress=progress),
             classes=classes,
-            name=folder.name,
+            name=name_of(model),
             dataset=manifest.stem,
-            command=shlex.join(["dermis", "calibrate", *sys.argv[2:]]),
+            command=typed(),
         )
     kept = write(decision, folder, report.json())
     sys.stdout.write("\n".join([*lines(decision, report), f"decision: {kept}"]) + "\n")
@@ -66,4 +64,4 @@ def calibrate(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis calibrate`"""
-    return tyro.cli(calibrate, args=list(arguments), prog="dermis calibrate")
+    return called(calibrate, "calibrate", arguments)

@@ -4,15 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
 from dermis.cases.manifest import Manifest
+from dermis.commands.arguments import ManifestFile, called
 from dermis.progress import counting
 
 
-def check(
-    manifest: tyro.conf.Positional[Path], root: Path | None = None, pictures: bool = True, everything: bool = False
-) -> int:
+def check(manifest: ManifestFile, root: Path | None = None, pictures: bool = True, everything: bool = False) -> int:
     """Look for what is wrong with a manifest; exits with 1 if there is an error among the findings.
 
     Missing files, unreadable pictures, duplicate ids, sentinel strings, labels that differ by a typo, lesions with two
@@ -35,4 +32,4 @@ def check(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis check`"""
-    return tyro.cli(check, args=list(arguments), prog="dermis check")
+    return called(check, "check", arguments)

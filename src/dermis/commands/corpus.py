@@ -1,7 +1,6 @@
 """dermis corpus"""
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import tyro
 
 from dermis.cases.corpus.build import CorpusConfig
 from dermis.cases.manifest import FORMATS, Manifest
+from dermis.commands.arguments import ManifestFile, called, typed
 from dermis.progress import counting
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def corpus(
-    manifest: tyro.conf.Positional[Path],
+    manifest: ManifestFile,
     out: Path,
     against: tuple[Path, ...] = (),
     root: Path | None = None,
@@ -57,8 +57,7 @@ def corpus(
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(result.dropped, out.with_suffix(".dropped.parquet"))
     _write(result.flagged, out.with_suffix(".flagged.parquet"))
-    command = shlex.join(["dermis", "corpus", *sys.argv[2:]]) if sys.argv[1:2] == ["corpus"] else "dermis corpus"
-    record = report(result, collected, config, evaluations, command)
+    record = report(result, collected, config, evaluations, typed())
     page = markdown(record)
     out.with_suffix(".report.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     out.with_suffix(".report.md").write_text(page, encoding="utf-8")
@@ -75,4 +74,4 @@ def _write(table: "pd.DataFrame", path: Path) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis corpus`"""
-    return tyro.cli(corpus, args=list(arguments), prog="dermis corpus")
+    return called(corpus, "corpus", arguments)

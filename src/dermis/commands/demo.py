@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
+from dermis.commands.arguments import called
 
 NEXT = """
 What to type next, with pictures of your own and a table that names them:
@@ -56,4 +56,4 @@ def demo(out: Path = Path("demo"), patients: int = 800, seed: int = 1) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis demo`"""
-    return tyro.cli(demo, args=list(arguments), prog="dermis demo")
+    return called(demo, "demo", arguments)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dermis.commands.flags import take_flag, take_option
+
 if TYPE_CHECKING:
     from dermis.experiment import Experiment
 
@@ -30,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     rest = list(arguments)
-    as_json = _flag(rest, "--json")
+    as_json = take_flag(rest, "--json")
     experiment, seconds = _experiment(rest) if rest else (None, SECONDS)  # first: what is mistyped stops here
 
     from dermis.doctor.note import exit_status
@@ -57,7 +59,7 @@ def _experiment(rest: list[str]) -> "tuple[Experiment, float]":
     """What shall be measured and for how long. Raises ValueError for arguments that do not fit together."""
     from dermis.doctor.choice import chosen
 
-    method, seconds, smoke = _option(rest, "--method"), _option(rest, "--seconds"), _flag(rest, "--smoke")
+    method, seconds, smoke = take_option(rest, "--method"), take_option(rest, "--seconds"), take_flag(rest, "--smoke")
     named = next((i for i, argument in enumerate(rest) if argument.startswith("-")), len(rest))
     if not 1 <= named <= 2:
         found = " ".join(rest[:named]) or "nothing"
@@ -74,23 +76,3 @@ def _experiment(rest: list[str]) -> "tuple[Experiment, float]":
 
 def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
-
-
-def _flag(arguments: list[str], name: str) -> bool:
-    there = name in arguments
-    if there:
-        arguments.remove(name)
-    return there
-
-
-def _option(arguments: list[str], name: str) -> str | None:
-    """Remove ``name VALUE`` or ``name=VALUE`` from the arguments; returns the value."""
-    for i, argument in enumerate(arguments):
-        given, equals, value = argument.partition("=")
-        if given == name:
-            if not equals and i + 1 == len(arguments):
-                raise ValueError(f"{name} needs a value.")
-            value = value if equals else arguments.pop(i + 1)
-            del arguments[i]
-            return value
-    return None

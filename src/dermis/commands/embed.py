@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from dermis.commands.arguments import ManifestFile, Model, called, loaded
 
 
 def embed(
-    model: tyro.conf.Positional[str],
-    manifest: tyro.conf.Positional[Path],
+    model: Model,
+    manifest: ManifestFile,
     out: Path = Path("embeddings"),
     root: Path | None = None,
     stage: Literal["projected", "trunk"] | None = None,
@@ -34,15 +34,12 @@ def embed(
         batch_size: pictures that the model looks at together
         workers: threads that open pictures
     """
-    import torch
-
     from dermis.cases.manifest import Manifest
-    from dermis.model import load
     from dermis.progress import counting
     from dermis.search.embedding import write_embeddings
 
     cases = Manifest.read(manifest, root)
-    tower = load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    tower = loaded(model)
     with counting("embedding pictures") as progress:
         written = write_embeddings(
             out, tower, cases, source=model, stage=stage, column=column, batch_size=batch_size, workers=workers,
@@ -58,4 +55,4 @@ def embed(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis embed`"""
-    return tyro.cli(embed, args=list(arguments), prog="dermis embed")
+    return called(embed, "embed", arguments)

@@ -1,14 +1,16 @@
 """dermis evaluate"""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from dermis.commands.arguments import Model, loaded
 from dermis.evaluation.config import EvaluationConfig
 
 OF_TABLES = ("seed", "n_boot")
@@ -29,9 +31,9 @@ class Evaluate:
     the same command goes on where it was interrupted. `dermis leaderboard OUT …` sets models side by side.
     """
 
-    model: tyro.conf.Positional[str]
+    model: Model
     """a model folder (dermis or open_clip), local-dir:FOLDER or hf-hub:ORG/REPO"""
-    manifest: tyro.conf.Positional[Path | None] = None
+    manifest: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MANIFEST]")] = None
     """cases.parquet or cases.csv with the columns `split` and `diagnosis`; not with --table or --suite"""
     root: Path | None = None
     """image root, if not the one the manifest records"""
@@ -54,7 +56,7 @@ class Evaluate:
     """folder for the report; with --table also for what is fine-tuned (OUT/runs), with --suite for its rows; both are
     gone on from the next time"""
     name: str | None = None
-    """what reports call the model; none: its folder's name"""
+    """what reports call the model; none: its folder's name, of RUN/model the run's, of the hub the repository's"""
     cache: Path = Path("runs/embeddings")
     """where embeddings of pictures are kept between runs"""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -67,19 +69,17 @@ def run(arguments: Sequence[str]) -> int:
     asked = tyro.cli(Evaluate, args=written_out, prog="dermis evaluate")
     check(asked)
 
-    import torch
-
-    from dermis.model import load
     from dermis.model.embed import embed_cases
+    from dermis.model.folder import name_of
     from dermis.progress import counting
 
-    model = load(asked.model, "cuda" if torch.cuda.is_available() else "cpu")
+    model = loaded(asked.model)
     with counting("embedding pictures") as progress:
         named = {
-            "name": asked.name or Path(asked.model).name,
+            "name": asked.name or name_of(asked.model),
             "embed": partial(embed_cases, model, cache=asked.cache, progress=progress),
             "cache": asked.cache,
-            "command": "dermis evaluate " + " ".join(arguments),
+            "command": shlex.join(["dermis", "evaluate", *arguments]),
         }
         measure = table if asked.table is not None else suite if asked.suite is not None else one_manifest
         lines = measure(asked, model, named)

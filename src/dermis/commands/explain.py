@@ -4,16 +4,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
+
+from dermis.commands.arguments import Model, by_column, called, loaded
 
 FACTS = "maps.json"
 
 
 def explain(
-    model: tyro.conf.Positional[str],
-    picture: tyro.conf.Positional[tuple[str, ...]],
+    model: Model,
+    picture: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE ...")],
     out: Path,
     text: tuple[str, ...] = (),
     kind: Literal["similarity", "rollout"] | None = None,
@@ -32,20 +34,22 @@ def explain(
         kind: similarity (default with --text) or attention roll-out (default without)
     """
     import numpy as np
-    import torch
 
     from dermis.explain import explain, kinds_of
     from dermis.explain.draw import figure
-    from dermis.model import load
     from dermis.model.look import picture_towers
     from dermis.model.whole_folder import written_whole
     from dermis.pictures.decode import decode
     from dermis.pictures.store import read_bytes
 
+    if not picture:
+        raise ValueError("give at least one picture.")
     if out.exists() and not (out.is_dir() and ((out / FACTS).is_file() or not any(out.iterdir()))):
         raise ValueError(f"{out} holds something that is not maps; choose another folder.")
-    looker = load(model, "cuda" if torch.cuda.is_available() else "cpu")
-    cases = _cases(picture, tuple(picture_towers(looker)))
+    looker = loaded(model)
+    columns = list(picture_towers(looker))
+    each = [[one] for one in picture] if len(columns) == 1 else [picture]
+    cases = [by_column(case, columns) for case in each]
     facts = []
     with written_whole(out) as folder:
         for case in cases:
@@ -70,21 +74,6 @@ def explain(
     return 0
 
 
-def _cases(given: tuple[str, ...], columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Pictures as they were typed -> cases, each picture column -> file."""
-    if not given:
-        raise ValueError("give at least one picture.")
-    if len(columns) == 1:
-        return [{columns[0]: path.removeprefix(f"{columns[0]}=")} for path in given]
-    named = dict(part.partition("=")[::2] for part in given)
-    if len(given) != len(columns) or set(named) != set(columns) or not all(named.values()):
-        expected = " ".join(f"{column}=FILE" for column in columns)
-        raise ValueError(
-            f"this model looks at {len(columns)} pictures of a case: give {expected}, not {' '.join(given)}."
-        )
-    return [named]
-
-
 def run(arguments: Sequence[str]) -> int:
     """`dermis explain`"""
-    return tyro.cli(explain, args=list(arguments), prog="dermis explain")
+    return called(explain, "explain", arguments)

@@ -3,14 +3,16 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from dermis.commands.arguments import ManifestFile, called
+
 
 def export(
-    manifest: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
+    manifest: ManifestFile,
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CSV")],
     format: Literal["make", "derm1m"] = "make",
     filename: str = "image",
 ) -> int:
@@ -36,4 +38,4 @@ def export(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis export`"""
-    return tyro.cli(export, args=list(arguments), prog="dermis export")
+    return called(export, "export", arguments)

@@ -1,20 +1,18 @@
 """dermis extrapolate"""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from dermis.cases.manifest import FORMATS, Manifest
+from dermis.commands.arguments import ManifestFile, Model, called, loaded, typed
 from dermis.progress import counting
 
 
 def extrapolate(
-    model: tyro.conf.Positional[str],
-    manifest: tyro.conf.Positional[Path],
+    model: Model,
+    manifest: ManifestFile,
     reference: Path,
     out: Path,
     columns: tuple[str, ...] = (),
@@ -54,14 +52,12 @@ def extrapolate(
         cache: where embeddings of pictures are kept between runs
         seed: of the random sources and the intervals
     """
-    import torch
-
     from dermis.cases.kinship import same_pictures
     from dermis.evaluation.extrapolation import NONE, columns_to_take
     from dermis.evaluation.extrapolation import extrapolate as take
     from dermis.evaluation.extrapolation_agreement import agreement, agreement_lines
-    from dermis.model import load
     from dermis.model.embed import embed_cases
+    from dermis.model.folder import name_of
 
     if out.suffix.lower() not in FORMATS:
         raise ValueError(f"a manifest is a {' or '.join(FORMATS)} file, and {out} is not named like one.")
@@ -70,7 +66,7 @@ def extrapolate(
     cases, known = Manifest.read(manifest, root), Manifest.read(reference, reference_root)
     known = known.split("train") if "split" in known else known
     chosen = columns_to_take(cases, known, columns or None)
-    tower = load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    tower = loaded(model)
     with counting("embedding pictures") as progress:
         vectors = [embed_cases(tower, some, cache=cache, progress=progress)[0] for some in (cases, known)]
     same_P2 = None
@@ -82,11 +78,11 @@ def extrapolate(
         k=k, weighting=weighting, near_duplicate=near_duplicate, same_P2=same_P2,
     )  # fmt: skip
     shared = {
-        "model": Path(model).name,
+        "model": name_of(model),
         "dataset": manifest.stem,
         "split": "all",
         "seed": seed,
-        "command": shlex.join(["dermis", "extrapolate", *sys.argv[2:]]),
+        "command": typed(),
     }
     entries, (section,) = agreement(found, cases.table, shared, seed=seed)
     found.filled(overwrite=overwrite).write(out)
@@ -105,4 +101,4 @@ def extrapolate(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis extrapolate`"""
-    return tyro.cli(extrapolate, args=list(arguments), prog="dermis extrapolate")
+    return called(extrapolate, "extrapolate", arguments)

@@ -1,14 +1,12 @@
 """dermis generate"""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from dermis.cases.manifest import Manifest
+from dermis.commands.arguments import ManifestFile, Model, called, loaded, typed
 from dermis.progress import counting
 
 OF_STRATEGY = {"beams": "beam", "length_penalty": "beam", "top_p": "nucleus", "temperature": "nucleus"}
@@ -16,8 +14,8 @@ OF_STRATEGY = {"beams": "beam", "length_penalty": "beam", "top_p": "nucleus", "t
 
 
 def generate(
-    model: tyro.conf.Positional[str],
-    manifest: tyro.conf.Positional[Path],
+    model: Model,
+    manifest: ManifestFile,
     out: Path,
     split: str = "test",
     dialogues: bool = True,
@@ -54,11 +52,10 @@ def generate(
         root: image root, if not the one that the manifest records
     """
     import pandas as pd
-    import torch
 
     from dermis.evaluation.generation import measure_texts
     from dermis.evaluation.setting import scored_cases
-    from dermis.model import load
+    from dermis.model.folder import name_of
     from dermis.model.generate import generate_texts, generator_of
 
     given = {"beams": beams, "length_penalty": length_penalty, "top_p": top_p, "temperature": temperature}
@@ -71,7 +68,7 @@ def generate(
         raise ValueError(f"the texts are a .csv file, and {out} is not named like one.")
     cases = Manifest.read(manifest, root)
     cases = scored_cases(cases, split) if "split" in cases or split != "all" else cases
-    speaker = load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    speaker = loaded(model)
     writer = generator_of(speaker)
     search |= {"strategy": strategy, "min_tokens": min_tokens, "seed": seed}
     search["max_tokens"] = writer.generator.max_tokens if max_tokens is None else max_tokens
@@ -89,8 +86,8 @@ def generate(
         rows = table["text"].notna() & table["complaint"].notna()
         told = cases.select(rows.to_numpy(dtype=bool))
         shared = {
-            "protocol": "generation", "model": Path(model).name, "dataset": manifest.stem, "split": split,
-            "seed": seed, "command": shlex.join(["dermis", "generate", *sys.argv[2:]]),
+            "protocol": "generation", "model": name_of(model), "dataset": manifest.stem, "split": split,
+            "seed": seed, "command": typed(),
         }  # fmt: skip
         found = measure_texts(table["text"][rows].tolist(), told, shared, seed=seed)
         lines += [f"{entry.metric:<20}{entry.text()}  n = {entry.n}" for entry in found]
@@ -100,4 +97,4 @@ def generate(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis generate`"""
-    return tyro.cli(generate, args=list(arguments), prog="dermis generate")
+    return called(generate, "generate", arguments)

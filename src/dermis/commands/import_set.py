@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -10,14 +11,15 @@ from rich.console import Console
 from dermis.cases.catalogue import READERS, import_set
 from dermis.cases.manifest import Manifest, sidecar_of
 from dermis.cases.shards import CASES, write_shards
+from dermis.commands.arguments import called
 from dermis.progress import counting
 
 MANIFEST = "manifest"
 
 
 def import_(
-    name: tyro.conf.Positional[str],
-    path: tyro.conf.Positional[Path],
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="READER")],
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
     out: Path = Path("cases.parquet"),
     narrate: bool = False,
     seed: int = 0,
@@ -78,4 +80,4 @@ def run(arguments: Sequence[str]) -> int:
     if len(arguments) == 1 and arguments[0] in READERS:
         sys.stdout.write(f"{READERS[arguments[0]].__doc__}\n")
         return 0
-    return tyro.cli(import_, args=list(arguments), prog="dermis import")
+    return called(import_, "import", arguments)

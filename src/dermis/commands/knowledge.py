@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
+from dermis.commands.arguments import called
 from dermis.language.chat import Server
 from dermis.language.knowledge import Knowledge
 from dermis.language.lexicon import Lexicon, default_lexicon
@@ -24,16 +25,16 @@ class Extract:
     with --server.url and --server.model a language model does. What was read is kept: the same command continues.
     """
 
-    cases: tyro.conf.Positional[Path]
+    cases: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CASES")]
     """cases.parquet or cases.csv; or a .jsonl of records with a text field"""
     out: Path | None = None
-    """where to write the result; default: over the manifest, records to NAME.knowledge.jsonl"""
+    """where to write the result; none: over the manifest, records to NAME.knowledge.jsonl"""
     text: str = "caption"
     """the column or field to read"""
     ontology: Path | None = None
-    """diseases: Derm1M's JSON, our YAML, .obo or .owl; default: ours"""
+    """diseases: Derm1M's JSON, our YAML, .obo or .owl; none: ours"""
     lexicon: Path | None = None
-    """concepts: group -> concept -> spellings as YAML or JSON; default: ours"""
+    """concepts: group -> concept -> spellings as YAML or JSON; none: ours"""
     cache: Path = Path("runs/knowledge")
     """folder where answers are kept, so that an interrupted run continues"""
 
@@ -60,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     """`dermis knowledge`"""
     about_model = any(a.startswith(("--server", "--estimate", "-h", "--help")) for a in arguments)
     schema = ExtractByModel if about_model else Extract
-    asked = tyro.cli(schema, args=list(arguments), prog="dermis knowledge")
+    asked = called(schema, "knowledge", arguments)
     if asked.cases.suffix.lower() == ".jsonl":
         return _records(asked)
 

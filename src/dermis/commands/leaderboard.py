@@ -3,11 +3,17 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+from dermis.commands.arguments import called
 
-def leaderboard(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("leaderboard")) -> int:
+
+def leaderboard(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER ...")],
+    out: Path = Path("leaderboard"),
+) -> int:
     """Set several models' suites side by side and write leaderboard.md and leaderboard.json.
 
     First measure each model: `dermis evaluate MODEL --suite derm --sets sets --out suites/MODEL`; then `dermis
@@ -29,4 +35,4 @@ def leaderboard(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path = Pat
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis leaderboard`"""
-    return tyro.cli(leaderboard, args=list(arguments), prog="dermis leaderboard")
+    return called(leaderboard, "leaderboard", arguments)

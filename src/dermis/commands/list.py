@@ -25,6 +25,14 @@ TOPICS = (
 )
 
 
+USAGE = f"""usage: dermis list [TOPIC ...]
+
+Name what there is to choose from, a line or two each. Without a TOPIC all of it.
+
+Topics: {", ".join(TOPICS)}.
+"""
+
+
 def lines(topic: str) -> list[str]:
     """One line for each thing of a topic. Raises ValueError for a topic that does not exist."""
     if topic == "datasets":
@@ -105,9 +113,9 @@ def _changes(settings: Any) -> str:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`dermis list`: name what there is to choose from. `dermis list TOPIC` for one topic only."""
+    """`dermis list`"""
     if "-h" in arguments or "--help" in arguments:
-        sys.stdout.write(f"{run.__doc__}\nTopics: {', '.join(TOPICS)}.\n")
+        sys.stdout.write(USAGE)
         return 0
     for topic in arguments or TOPICS:
         sys.stdout.write(f"{topic}\n" + "".join(f"  {line}\n" for line in lines(topic)))

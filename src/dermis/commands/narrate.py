@@ -4,11 +4,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
+from dermis.commands.arguments import ManifestFile, called
 
 
 def narrate(
-    manifest: tyro.conf.Positional[Path],
+    manifest: ManifestFile,
     out: Path | None = None,
     caption: bool = False,
     seed: int = 0,
@@ -22,7 +22,7 @@ def narrate(
 
     Args:
         manifest: cases.parquet or cases.csv
-        out: where to write the result; default: over the manifest
+        out: where to write the result; none: over the manifest
         caption: also tell captions, which do name the diagnosis (as `dermis import --narrate` does)
         seed: another seed, other wordings
     """
@@ -44,4 +44,4 @@ def narrate(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis narrate`"""
-    return tyro.cli(narrate, args=list(arguments), prog="dermis narrate")
+    return called(narrate, "narrate", arguments)

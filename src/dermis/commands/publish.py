@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import tyro
 
+from dermis.commands.arguments import Model, called
+
 
 def publish(
-    model: tyro.conf.Positional[str],
-    to: tyro.conf.Positional[str],
+    model: Model,
+    to: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TO")],
     licence: str | None = None,
     data: str | None = None,
     intended_use: str | None = None,
@@ -63,4 +66,4 @@ def publish(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis publish`"""
-    return tyro.cli(publish, args=list(arguments), prog="dermis publish")
+    return called(publish, "publish", arguments)

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dermis.commands.arguments import by_column, called
+
 
 def search(
-    embeddings: tyro.conf.Positional[Path],
+    embeddings: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="EMBEDDINGS")],
     picture: tuple[str, ...] = (),
     text: str | None = None,
     case: str | None = None,
@@ -40,7 +42,6 @@ def search(
         probes: lists of the index that are looked into (32); more is slower and misses less
         out: write the hits as a .csv file too
     """
-    from dermis.registry import unknown
     from dermis.search.folder import Embeddings
     from dermis.search.index import PROBES
     from dermis.search.nearest import nearest_cases
@@ -50,18 +51,7 @@ def search(
     if probes is not None and index_above is None:
         raise ValueError("--probes has no effect without --index-above.")
     found = Embeddings.open(embeddings)
-    columns = found.facts["columns"]
-    named: str | dict[str, str] | None = None
-    if len(picture) == 1 and len(columns) == 1 and not picture[0].startswith(f"{columns[0]}="):
-        named = picture[0]
-    elif picture:
-        pairs = [part.partition("=")[::2] for part in picture]
-        if wrong := [column for column, path in pairs if path and column not in columns]:
-            raise unknown("picture column", wrong[0], columns)
-        if len(dict(pairs)) != len(pairs) or not all(path for _, path in pairs):
-            expected = " ".join(f"{column}=FILE" for column in columns) if len(columns) > 1 else "one file"
-            raise ValueError(f"--picture must be {expected}; it is {' '.join(picture)}.")
-        named = dict(pairs)
+    named = by_column(picture, found.facts["columns"]) if picture else None
     hits = nearest_cases(
         found, picture=named, text=text, case=case, model=model, where=where, k=k, text_weight=text_weight,
         leave_out=leave_out, index_above=index_above, probes=PROBES if probes is None else probes,
@@ -76,4 +66,4 @@ def search(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis search`"""
-    return tyro.cli(search, args=list(arguments), prog="dermis search")
+    return called(search, "search", arguments)

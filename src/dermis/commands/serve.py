@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import tyro
 
+from dermis.commands.arguments import Model, called
+
 MISSING = "dermis serve needs its extra: pip install 'dermis[serve]' (missing: {})."
 
 
 def serve(
-    model: tyro.conf.Positional[str],
+    model: Model,
     embeddings: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -73,4 +75,4 @@ def serve(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis serve`"""
-    return tyro.cli(serve, args=list(arguments), prog="dermis serve")
+    return called(serve, "serve", arguments)

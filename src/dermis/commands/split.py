@@ -4,16 +4,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
 from dermis.cases.manifest import Manifest
+from dermis.commands.arguments import ManifestFile, called
+
+VALID, TEST = 0.1, 0.2
 
 
 def split(
-    manifest: tyro.conf.Positional[Path],
+    manifest: ManifestFile,
     out: Path | None = None,
-    valid: float = 0.1,
-    test: float = 0.2,
+    valid: float = VALID,
+    test: float = TEST,
     folds: int | None = None,
     stratify: str | None = "diagnosis",
     seed: int = 0,
@@ -22,7 +23,7 @@ def split(
 
     Args:
         manifest: cases.parquet or cases.csv
-        out: where to write the result; default: over the manifest
+        out: where to write the result; none: over the manifest
         valid: share of the cases for validation
         test: share of the cases for the test
         folds: write the column `fold` with this many folds instead of `split`
@@ -33,7 +34,9 @@ def split(
     from dermis.cases.split import split as divide
 
     cases = Manifest.read(manifest)
-    if folds:
+    if folds is not None:
+        if (valid, test) != (VALID, TEST):
+            raise ValueError("--valid and --test have no effect with --folds, whose parts are equally large.")
         result = fold(cases, folds, seed=seed, stratify=stratify)
         column = "fold"
     else:
@@ -47,4 +50,4 @@ def split(
 
 def run(arguments: Sequence[str]) -> int:
     """`dermis split`"""
-    return tyro.cli(split, args=list(arguments), prog="dermis split")
+    return called(split, "split", arguments)

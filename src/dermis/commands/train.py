@@ -1,8 +1,11 @@
 """dermis train"""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from dermis.commands.flags import take_flag, take_option
 
 USAGE = """usage: dermis train RECIPE [--smoke] [--out FOLDER] [--SETTING VALUE ...]
 
@@ -21,10 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     from dermis.recipes import find_recipe
 
     rest = list(arguments[1:])
-    smoke = "--smoke" in rest
-    if smoke:
-        rest.remove("--smoke")
-    out = _take(rest, "--out")
+    smoke, out = take_flag(rest, "--smoke"), take_option(rest, "--out")
     recipe = find_recipe(arguments[0])
 
     from dermis.experiment import read_experiment
@@ -34,22 +34,8 @@ def run(arguments: Sequence[str]) -> int:
     experiment = read_experiment(recipe, rest, smoke, f"dermis train {arguments[0]}")
     folder = Path(out) if out else Path("runs") / (experiment.name + ("-smoke" if smoke else ""))
     try:
-        run_experiment(experiment, folder, command="dermis train " + " ".join(arguments))
+        run_experiment(experiment, folder, command=shlex.join(["dermis", "train", *arguments]))
     except Interrupted as stop:
         sys.stderr.write(f"{stop}\n")
         return stop.status
     return 0
-
-
-def _take(arguments: list[str], name: str) -> str | None:
-    """Remove ``name VALUE`` (or name=VALUE) from the arguments; returns the value."""
-    for i, argument in enumerate(arguments):
-        if argument.startswith(name + "="):
-            return arguments.pop(i).partition("=")[2]
-        if argument == name:
-            if i + 1 == len(arguments):
-                raise ValueError(f"{name} needs a value.")
-            value = arguments[i + 1]
-            del arguments[i : i + 2]
-            return value
-    return None

@@ -13,6 +13,8 @@ is about a random picture of a new patient.
 Shapes: N cases, C classes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.stats import beta
@@ -74,18 +76,24 @@ def fewest(alpha: float) -> int:
     return n
 
 
-def thresholds(score_NC: np.ndarray, label_N: np.ndarray, alpha: float, *, classwise: bool = False) -> np.ndarray:
+def thresholds(
+    score_NC: np.ndarray, label_N: np.ndarray, alpha: float, *, classwise: bool = False, names: Sequence[str] = ()
+) -> np.ndarray:
     """One threshold per class (C,): all the same, or ``classwise`` each from its own cases (Mondrian, Vovk et al. 2005,
-    section 4.5), which keeps the promise for each diagnosis and needs enough cases of each."""
+    section 4.5), which keeps the promise for each diagnosis and needs enough cases of each.
+
+    Raises ValueError for too few cases; ``names`` of the classes: to say which.
+    """
     own_N = score_NC[np.arange(len(label_N)), label_N]
     classes = score_NC.shape[1]
     if not classwise:
         return np.full(classes, threshold(own_N, alpha))
     counts_C = np.bincount(label_N, minlength=classes)
-    if tolerated(int(counts_C.min()), alpha) < 1:
+    scarce = int(counts_C.argmin())
+    if tolerated(int(counts_C[scarce]), alpha) < 1:
         raise ValueError(
             f"classwise sets with alpha {alpha:g} need {fewest(alpha)} calibration cases of each class; "
-            f"class number {counts_C.argmin()} has {counts_C.min()}."
+            f"{repr(names[scarce]) if names else f'class number {scarce}'} has {counts_C[scarce]}."
         )
     return np.array([threshold(own_N[label_N == c], alpha) for c in range(classes)])
 

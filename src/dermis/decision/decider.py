@@ -52,6 +52,8 @@ class Decider:
 
     def __call__(self, picture: Picture | None = None, **pictures: Picture) -> Verdict:
         """``picture`` is the column ``image``; a model that looks at several pictures wants each by its column."""
+        if picture is not None and "image" in pictures:
+            raise ValueError("image is given twice: with its name and without.")
         given = pictures if picture is None else {"image": picture, **pictures}
         if set(given) != set(self.towers):
             raise ValueError(

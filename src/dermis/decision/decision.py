@@ -110,6 +110,7 @@ def fit(train: Labelled, valid: Labelled, classes: list[str], rules: Rules, towe
     probe = linear_probe(train.feature, train.label, len(classes), groups_M=train.patient, seed=rules.seed)
     temperature = fit_temperature(probe.logits(for_temperature.feature), for_temperature.label)
     score_VC = nonconformity(tempered(probe.logits(calibration.feature), temperature), rules.score)
+    limit_C = thresholds(score_VC, calibration.label, rules.alpha, classwise=rules.classwise, names=classes)
     bank_MD = training_bank(train.feature, seed=rules.seed)
     return Decision(
         classes=tuple(classes),
@@ -117,7 +118,7 @@ def fit(train: Labelled, valid: Labelled, classes: list[str], rules: Rules, towe
         tower=tower,
         probe=probe,
         temperature=temperature,
-        threshold=thresholds(score_VC, calibration.label, rules.alpha, classwise=rules.classwise),
+        threshold=limit_C,
         bank=bank_MD,
         distance=np.sort(neighbour_distance(calibration.feature, bank_MD, rules.neighbours)),
     )

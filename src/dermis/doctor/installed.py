@@ -7,6 +7,7 @@ from functools import cache
 from importlib import metadata, util
 
 from dermis.doctor.note import Note
+from dermis.publish.paths import clean_text
 
 IMPORTED = {
     "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "pillow": "PIL", "opencv-python-headless": "cv2",
@@ -97,13 +98,8 @@ def trouble(module: str) -> str | None:
         importlib.import_module(module)
     except Exception as error:  # a compiled part may raise anything; that is what is asked
         said = str(error).strip().splitlines() or [""]
-        return f"{type(error).__name__}: {without_folders(said[0])}."
+        return f"{type(error).__name__}: {clean_text(said[0])}."
     return None
-
-
-def without_folders(text: str) -> str:
-    """``text`` with every absolute path cut down to its last part, fit for a bug report."""
-    return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s:'\"\\/]+[\\/])+", "…/", text)
 
 
 def combination_notes() -> list[Note]:

@@ -3,7 +3,7 @@
 Several pictures of one patient are not independent, so patients (else lesions) are drawn with replacement and each
 drawn patient brings all their cases. A draw is a vector of case weights 0, 1, 2, …, therefore a statistic here is a
 function of weights: ``statistic(weight_RN) -> value_R`` for R draws at once. The estimate itself is the statistic at
-weight one. Functions of plain rows join in through ``of_rows``.
+weight one.
 
 Shapes: N cases, G groups, R draws.
 """
@@ -110,13 +110,3 @@ def summarise(value: float, draw_R: np.ndarray, *, level: float = 0.95, centre: 
         defined = np.maximum(defined - defined.mean() + value, 0)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), len(draw_R), undefined)
-
-
-def of_rows(statistic: Callable[[np.ndarray], float]) -> Statistic:
-    """A statistic of plain rows (``rows -> float``, rows repeated as drawn) as one of weights; one call per draw."""
-
-    def weighted(weight_RN: np.ndarray) -> np.ndarray:
-        rows = np.arange(weight_RN.shape[1])
-        return np.array([statistic(np.repeat(rows, weights.astype(int))) for weights in weight_RN])
-
-    return weighted

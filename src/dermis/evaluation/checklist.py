@@ -17,7 +17,7 @@ import numpy as np
 from dermis.cases.seven_point import POINTS, rule_of
 from dermis.cases.targets import UNKNOWN
 from dermis.evaluation.calibration import brier_score
-from dermis.evaluation.metrics import UNDEFINED, positive_class_metrics
+from dermis.evaluation.metrics import UNDEFINED, positive_class_metrics, ratio
 from dermis.evaluation.ranking import auroc
 from dermis.registry import unknown
 
@@ -193,8 +193,8 @@ def checklist_metrics(
     known, weight_RK = true_score_N != UNKNOWN, weight_RN[:, true_score_N != UNKNOWN]
     suspected_K2 = np.stack([1 - suspected_N, suspected_N], axis=1)[known]
     truly_K = (true_score_N[known] >= threshold).astype(int)
+    error_R = ratio(weight_RK @ np.abs(expected_N - true_score_N)[known], weight_RK.sum(axis=1))
     with np.errstate(invalid="ignore"):  # a draw may hold no case with a known score: NaN
-        error_R = weight_RK @ np.abs(expected_N - true_score_N)[known] / weight_RK.sum(axis=1)
         brier_R = brier_score(suspected_K2, truly_K, weight_RK)
     return shares | {"seven-point score error": error_R, "Brier score of suspicion": brier_R}
 

@@ -5,7 +5,6 @@ not comparable; a set that is not there is named with how to get it.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from dermis.evaluation.config import CLASSIFYING, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
 from dermis.evaluation.keep_list import keep_listed
 from dermis.evaluation.published import RUNS, Column, PublishedSet, PublishedTable, settings_of
-from dermis.evaluation.report import Entry, Report
+from dermis.evaluation.report import Entry, Report, nulls
 from dermis.evaluation.setting import Embed
 from dermis.evaluation.torn_split import torn_said
 from dermis.language.prompts import class_list
@@ -168,8 +167,8 @@ def _named(manifest: Manifest, data: PublishedSet) -> Manifest:
         return manifest
     if not data.numbered:
         raise ValueError(f"the classes of {data.title} are numbered in more than one way: give their names.")
-    if (given.dropna().astype(int) >= len(names)).any():
-        raise ValueError(f"{data.title} has {len(names)} classes, numbered from 0; a diagnosis is {given.max()!r}.")
+    if (highest := max(map(int, given.dropna()), default=0)) >= len(names):
+        raise ValueError(f"{data.title} has {len(names)} classes, numbered from 0; a diagnosis is {highest}.")
     by_number = {str(number): name for number, name in enumerate(names)}
     table = manifest.table.assign(diagnosis=given.map(lambda number: by_number[str(int(number))], na_action="ignore"))
     return replace(manifest, table=table)
@@ -199,8 +198,4 @@ def _cell(column: Column, found: Report | str | None, printed: set[str]) -> Cell
 def _plain(entry: Entry | None) -> dict[str, Any] | None:
     if entry is None:
         return None
-    numbers = {"value": entry.value, "low": entry.low, "high": entry.high, "deviation": entry.deviation}
-    return {name: None if x is None or math.isnan(x) else x for name, x in numbers.items()} | {
-        "n": entry.n,
-        "patients": entry.patients,
-    }
+    return nulls({name: getattr(entry, name) for name in ("value", "low", "high", "deviation", "n", "patients")})

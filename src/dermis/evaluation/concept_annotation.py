@@ -12,7 +12,6 @@ differently at different scales). The release pairs columns with concepts by pos
 Shapes: N pictures, C concepts, T templates, D embedding, R weight vectors (bootstrap draws).
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -27,8 +26,6 @@ from dermis.language.concept_terms import plain
 from dermis.language.prompts import references, templates
 from dermis.registry import unknown
 
-PUBLISHED_SCALE = math.exp(4.5944)
-"""1 / temperature of the release"""
 PRESENT_ABOVE = 0.5
 """a concept column's score above this is a presence"""
 

@@ -60,7 +60,7 @@ USED_BY = {
     "ontology": CLASSIFYING,
     "concepts": ("concepts",),
     "concept_terms": ("concepts",),
-    "concept_templates": ("concepts",),
+    "concept_templates": ("concepts", "generation"),
     "text": ("retrieval",),
     "recall_at": ("retrieval", "table_retrieval"),
     "diagonal": ("retrieval",),
@@ -78,6 +78,12 @@ USED_BY = {
     "finetune": ("finetune",),
 }
 """setting -> the protocols that look at it; the others are about every protocol or about the report"""
+COUNTS = ("top", "recall_at", "precision_at", "shots")
+"""settings that list numbers of 1 or more"""
+SHARES = ("fractions", "low_shot_fractions")
+"""settings that list shares of the training cases"""
+EACH_OF = {"precision_at": "similar", "shots": "few_shot", "fractions": "panderm", "low_shot_fractions": "low_shot"}
+"""setting -> the protocol that measures once for each of its values, and nothing without any"""
 REPORTED = {"subgroups": (*CLASSIFYING, *LABELLING), "pictures": CLASSIFYING}
 """part of the report -> the protocols that have it; to switch it off (empty, 0) is no error with others"""
 
@@ -184,6 +190,8 @@ class EvaluationConfig:
         for name in self.protocols:
             if name not in PROTOCOLS:
                 raise unknown("protocol", name, PROTOCOLS)
+            if self.protocols.count(name) > 1:
+                raise ValueError(f"protocols names {name!r} twice.")
         if self.probe_features not in (None, "projected", "trunk"):
             raise unknown("stage of features", self.probe_features, ("projected", "trunk"))
         if not self.protocols:
@@ -210,12 +218,24 @@ class EvaluationConfig:
             raise ValueError(
                 f"shot_seeds must be at least 2, or there is no spread to report; it is {self.shot_seeds}."
             )
+        if self.neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1; it is {self.neighbours}.")
+        if self.scale is not None and not self.scale > 0:
+            raise ValueError(f"scale must be positive; it is {self.scale}.")
+        self._check_lists()
         self._check_inputs()
         self._check_merge()
-        if wrong := [share for share in self.low_shot_fractions if not 0 < share <= 1]:
-            raise ValueError(f"low_shot_fractions are shares above 0 and at most 1; one is {wrong[0]}.")
-        if not self.precision_at or min(self.precision_at) < 1:
-            raise ValueError(f"precision_at lists numbers of pictures, 1 or more; it is {self.precision_at}.")
+
+    def _check_lists(self) -> None:
+        for name in COUNTS:
+            if min(getattr(self, name), default=1) < 1:
+                raise ValueError(f"{name} lists numbers of 1 or more; it is {getattr(self, name)}.")
+        for name in SHARES:
+            if wrong := [share for share in getattr(self, name) if not 0 < share <= 1]:
+                raise ValueError(f"{name} lists shares above 0 and at most 1; one is {wrong[0]}.")
+        for name, protocol in EACH_OF.items():
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty, so {protocol} would measure nothing.")
 
     def _check_inputs(self) -> None:
         for name in self.inputs:

@@ -21,7 +21,7 @@ from dermis.evaluation.label_predictions import (
     second_stage_predictions,
 )
 from dermis.evaluation.label_tables import case_table
-from dermis.evaluation.measure import measure
+from dermis.evaluation.measure import measure, places_of
 from dermis.evaluation.metrics import confusion_matrix
 from dermis.evaluation.pairs import matched
 from dermis.evaluation.protocols import annotate, classify, retrieve_both
@@ -48,12 +48,12 @@ def evaluate(
 ) -> Report:
     """Run the protocols of ``config`` on one split.
 
-    ``model`` is a two-tower model (docs/design.md), or an image tower where no protocol needs texts. ``training_texts``
-    are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the image tower's pooled
-    vectors and which pictures are readable (default ``dermis.model.embed.embed_cases``; pass one with a cache to
-    save time; ``cache`` is the folder of such a cache, for fine-tuning). ``dataset`` defaults to the manifest's
-    sources. Raises ValueError for diagnoses that are not among the classes, missing splits and missing columns, and,
-    where a protocol learns from the cases, for a split that tears patients, lesions or originals; with
+    ``model`` has two towers or a tower for each picture (docs/design.md), or is an image tower, as the protocols need.
+    ``training_texts`` are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the
+    image tower's pooled vectors and which pictures are readable (default ``dermis.model.embed.embed_cases``; pass one
+    with a cache to save time; ``cache`` is the folder of such a cache, for fine-tuning). ``dataset`` defaults to the
+    manifest's sources. Raises ValueError for diagnoses that are not among the classes, missing splits and missing
+    columns, and, where a protocol learns from the cases, for a split that tears patients, lesions or originals; with
     ``official_split``, that of a published table, the notes say so instead.
     """
     config = config or EvaluationConfig()
@@ -219,4 +219,7 @@ def _notes(setting: Setting) -> list[str]:
             which = ", ".join(sorted(others.unique()))
             notes.append(f"{len(others)} cases of other diagnoses ({which}) take no part in {diagnosing}.")
     notes.append(f"{len(classes)} classes: {', '.join(classes)}.")
+    if setting.config.ontology and (strange := places_of(tuple(classes), setting.config.ontology).unplaced):
+        which = f"{len(strange)} of {len(classes)} classes are not in the ontology"
+        notes.append(f"{which}, each is a topmost node of its own: {', '.join(strange)}.")
     return list(dict.fromkeys([*notes, *setting.notes]))

@@ -17,6 +17,7 @@ import pandas as pd
 from dermis.cases.table_schema import CIRCULAR
 from dermis.evaluation.bootstrap import intervals
 from dermis.evaluation.extrapolation import NONE, Extrapolated, combined
+from dermis.evaluation.metrics import ratio
 from dermis.evaluation.report import Entry, Section, entries
 
 PROTOCOL = "extrapolation"
@@ -156,8 +157,7 @@ def _mean(value: np.ndarray, weight_RN: np.ndarray, known_SN: np.ndarray | None 
     """Weighted mean (R,) of (N,), or over the known ones of (S, N); NaN where none is."""
     value_N = value if known_SN is None else value.sum(axis=0)
     known_N = np.ones(len(value_N)) if known_SN is None else known_SN.sum(axis=0)
-    total_R = weight_RN @ known_N
-    return np.divide(weight_RN @ value_N, total_R, out=np.full(len(total_R), np.nan), where=total_R > 0)
+    return ratio(weight_RN @ value_N, weight_RN @ known_N)
 
 
 def _midranks(x_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from dermis.evaluation.bootstrap import Interval, summarise
 from dermis.evaluation.linear_probe import linear_probe, panderm_probe
 from dermis.registry import unknown
 
-SEEDS = (0, 1, 2, 3, 4)
 PANDERM_SEEDS = (42,)
 SOLVERS = ("standard", "panderm")
 
@@ -47,7 +46,7 @@ def few_shot_scores(
     *,
     shots: int | None = None,
     fraction: float | None = None,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int],
     solver: str = "standard",
     c: float = 0.01,
 ) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dermis.evaluation.metrics import ratio
 from dermis.language.ontology import Ontology
 
 
@@ -69,9 +70,7 @@ def hierarchy_metrics(
     accuracy_RL = weight_RN @ agree_NL / weight_RN.sum(axis=1, keepdims=True)
     values = {f"accuracy at level {level + 1}": accuracy_RL[:, level] for level in range(agree_NL.shape[1])}
     wrong_RN = weight_RN * (label_N != predicted_N)
-    distance_R, errors_R = wrong_RN @ places.distances[label_N, predicted_N], wrong_RN.sum(axis=1)
-    nothing_R = np.full(len(errors_R), np.nan)
-    values["distance of errors"] = np.divide(distance_R, errors_R, out=nothing_R, where=errors_R > 0)
+    values["distance of errors"] = ratio(wrong_RN @ places.distances[label_N, predicted_N], wrong_RN.sum(axis=1))
     return values
 
 

@@ -19,9 +19,13 @@ def keep_listed(manifest: Manifest, path: Path, split: str = "all") -> tuple[Man
 
     Cases of other splits stay: probes learn from them. Pictures are compared by name without extension, in any case;
     where that is not unique in the manifest, with as many of their folders as it takes. Raises ValueError for a list
-    without such a column, for pictures that stay ambiguous and for a list with none of the cases.
+    without such a column, for pictures that stay ambiguous, for a list with none of the cases, and where there is no
+    list or no such split.
     """
-    table = read_csv_table(Path(path))
+    if not path.is_file():
+        raise ValueError(f"there is no list at {path}.")
+    scored = manifest if split == "all" else manifest.split(split)
+    table = read_csv_table(path)
     column = next((c for c in COLUMNS if c in table), None)
     if column is None:
         raise ValueError(f"{path} has none of the columns {', '.join(COLUMNS)}; it has {', '.join(table)}.")
@@ -35,14 +39,12 @@ def keep_listed(manifest: Manifest, path: Path, split: str = "all") -> tuple[Man
         raise ValueError(f"pictures of the manifest cannot be told apart by name, so {path} says nothing about them.")
     wanted = {_parts(name)[-depth:] for name in listed}
     on_list_N = np.array([name in wanted for name in names])
-    scored_N = np.ones(len(manifest), dtype=bool)
-    if split != "all":
-        scored_N = (manifest.table["split"] == split).to_numpy(dtype=bool)
+    scored_N = manifest.table["case_id"].isin(scored.table["case_id"]).to_numpy(dtype=bool)
     kept = int((on_list_N & scored_N).sum())
     if not kept:
-        raise ValueError(f"{path} lists none of the {int(scored_N.sum())} cases: its first is {listed[:1]}.")
+        raise ValueError(f"{path} lists none of the {len(scored)} cases: its first is {listed[:1]}.")
     absent = len(wanted - set(names))
-    note = f"{kept} of {int(scored_N.sum())} cases are on the list {Path(path).name}"
+    note = f"{kept} of {len(scored)} cases are on the list {path.name}"
     note += f"; {absent} of its pictures are not in the manifest." if absent else "."
     return manifest.select(on_list_N | ~scored_N), note
 

@@ -46,7 +46,8 @@ def own_predictions(setting: Setting, columns: Sequence[str] = (), split: str | 
     Raises ValueError for a model that was taught none.
     """
     if getattr(setting.model, "predicting", None) is None:
-        raise ValueError("protocol 'labels' needs a model that was taught labels; this one was not (try `finetune`).")
+        what = "a protocol of the model's own labels (`labels`, `second_stage`)"
+        raise ValueError(f"{what} needs a model that was taught labels; this one was not (try `finetune`).")
     classes = {k: v for k, v in setting.model.predicting.classes.items() if not columns or k in columns}
     query = setting.cases(split or setting.config.split)
     scores = {k: v[None] for k, v in predicted(setting.model, query.trunk).items() if k in classes}

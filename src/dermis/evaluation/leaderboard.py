@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dermis.evaluation.report import nulls
 from dermis.evaluation.suite_row import Measured
 
 FORMAT = 1
@@ -177,6 +178,5 @@ def _refuse_mixed_names(found: dict[Path, Measured]) -> None:
 
 
 def _plain(row: Measured, rank: float | None) -> dict[str, Any]:
-    numbers = {"value": row.value, "low": row.low, "high": row.high}
-    numbers = {name: None if math.isnan(x) else x for name, x in numbers.items()}
+    numbers = nulls({"value": row.value, "low": row.low, "high": row.high})
     return numbers | {"n": row.n, "rank": rank, "cases_key": row.cases_key, "seed": row.seed, "command": row.command}

@@ -49,7 +49,7 @@ def _unlike(row: str, own: dict[str, Measured]) -> str:
     differ = [
         what
         for what, values in {
-            "cases": {found.cases_key for found in own.values()},
+            "cases or pictures of them": {found.cases_key for found in own.values()},
             "numbers of cases": {found.n for found in own.values()},
             "numbers of unreadable pictures": {found.unreadable for found in own.values()},
             "seeds": {found.seed for found in own.values()},

@@ -95,7 +95,7 @@ def _panderm(setting: Setting, given: _Given) -> Iterator[Scored]:
             seeds=PANDERM_SEEDS,
             solver="panderm",
         )
-        name = f"linear probe, PanDerm solver, {fraction:.0%} of training"
+        name = f"linear probe, PanDerm solver, {_share(fraction)} of training"
         yield Scored(name, about, scores[0], as_panderm=True)
 
 

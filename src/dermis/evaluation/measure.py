@@ -86,13 +86,14 @@ def _metrics(
     if as_panderm:
         values |= panderm_metrics(score_NC, label_N, weight_RN, undefined=config.undefined)
     if config.ontology is not None:
-        places = _places(tuple(classes), config.ontology)
+        places = places_of(tuple(classes), config.ontology)
         values |= hierarchy_metrics(places, label_N, score_NC.argmax(axis=1), weight_RN)
     return values
 
 
 @cache
-def _places(classes: tuple[str, ...], source: str) -> ClassPlaces:
+def places_of(classes: tuple[str, ...], source: str) -> ClassPlaces:
+    """Where the classes stand in the ontology ``source`` (a file, or "default")."""
     return class_places(classes, ontology_of(source))
 
 
@@ -134,7 +135,7 @@ def missing_note(metric: str, missing: dict[str, list[str]], undefined: str) -> 
     """What a macro mean says of the classes that have no value (``undefined_classes``); nothing where all have one."""
     if not metric.startswith(("macro", "balanced")):
         return ""
-    kind = "unused" if metric == "macro precision" else "absent"
+    kind = {"macro precision": "unused", "macro F1": "neither"}.get(metric, "absent")
     if not missing[kind]:
         return ""
     what = "counted as 0" if undefined == "zero" else "left out"

@@ -67,7 +67,7 @@ def decision_metrics(
     """What the classes said are worth, whatever the scores are otherwise: name -> value (R,), NaN without cases."""
     weight_RN = np.ones((1, len(label_N))) if weight_RN is None else weight_RN
     counts = class_counts(label_N, score_NC.argmax(axis=1), score_NC.shape[1], weight_RN)
-    values = {"accuracy": _ratio(counts.true.sum(axis=1), weight_RN.sum(axis=1))}
+    values = {"accuracy": ratio(counts.true.sum(axis=1), weight_RN.sum(axis=1))}
     values |= {f"accuracy@{k}": top_k_accuracy(score_NC, label_N, k, weight_RN) for k in top}
     macro = {
         "balanced accuracy": counts.recall(),
@@ -114,13 +114,13 @@ class ClassCounts:
     predicted: np.ndarray
 
     def precision(self) -> np.ndarray:
-        return _ratio(self.true, self.predicted)
+        return ratio(self.true, self.predicted)
 
     def recall(self) -> np.ndarray:
-        return _ratio(self.true, self.cases)
+        return ratio(self.true, self.cases)
 
     def f1(self) -> np.ndarray:
-        return _ratio(2 * self.true, self.cases + self.predicted)
+        return ratio(2 * self.true, self.cases + self.predicted)
 
 
 def class_counts(label_N: np.ndarray, predicted_N: np.ndarray, classes: int, weight_RN: np.ndarray) -> ClassCounts:
@@ -144,7 +144,7 @@ def top_k_accuracy(
     own_N1 = score_NC[np.arange(len(label_N)), label_N][:, None]
     earlier_NC = np.arange(score_NC.shape[1]) < label_N[:, None]
     ahead_N = (score_NC > own_N1).sum(axis=1) + ((score_NC == own_N1) & earlier_NC).sum(axis=1)
-    return _ratio(weight_RN @ (ahead_N < k), weight_RN.sum(axis=1))
+    return ratio(weight_RN @ (ahead_N < k), weight_RN.sum(axis=1))
 
 
 def macro_one_vs_one_auroc(
@@ -165,7 +165,7 @@ def panderm_metrics(
     by_chance_R = (counts.cases * counts.predicted).sum(axis=1) / total_R**2
     return {
         "weighted F1": np.nansum(counts.f1() * counts.cases, axis=1) / total_R,
-        "Cohen's kappa": _ratio(counts.true.sum(axis=1) / total_R - by_chance_R, 1 - by_chance_R),
+        "Cohen's kappa": ratio(counts.true.sum(axis=1) / total_R - by_chance_R, 1 - by_chance_R),
         "macro AUROC (one vs one)": macro_one_vs_one_auroc(score_NC, label_N, weight_RN, undefined=undefined),
     }
 
@@ -175,15 +175,15 @@ def macro_mean(value_RC: np.ndarray, undefined: str = "nan") -> np.ndarray:
     if undefined == "zero":
         return np.nan_to_num(value_RC).mean(axis=1)
     defined_RC = ~np.isnan(value_RC)
-    return _ratio(np.where(defined_RC, value_RC, 0).sum(axis=1), defined_RC.sum(axis=1))
+    return ratio(np.where(defined_RC, value_RC, 0).sum(axis=1), defined_RC.sum(axis=1))
 
 
 def undefined_classes(label_N: np.ndarray, predicted_N: np.ndarray, classes: list[str]) -> dict[str, list[str]]:
-    """The classes without cases ("absent": no recall, AUROC, AUPR) and never predicted ("unused": no precision)."""
-    return {
-        "absent": [name for c, name in enumerate(classes) if not (label_N == c).any()],
-        "unused": [name for c, name in enumerate(classes) if not (predicted_N == c).any()],
-    }
+    """The classes without cases ("absent": no recall, AUROC, AUPR), those never predicted ("unused": no precision), and
+    those that are both ("neither": no F1, which is 0 where one of the two has cases)."""
+    absent = [name for c, name in enumerate(classes) if not (label_N == c).any()]
+    unused = [name for c, name in enumerate(classes) if not (predicted_N == c).any()]
+    return {"absent": absent, "unused": unused, "neither": [name for name in absent if name in unused]}
 
 
 def confusion_matrix(label_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
@@ -207,5 +207,6 @@ def checked(score_NC: np.ndarray, label_N: np.ndarray) -> tuple[np.ndarray, np.n
     return score_NC, label_N.astype(np.int64)
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """``above`` / ``below``, NaN where ``below`` is 0."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)

@@ -12,7 +12,6 @@ Shapes: N cases, D embedding, R vectors of query weights (bootstrap draws; the g
 """
 
 import numpy as np
-import pandas as pd
 
 from dermis.evaluation.retrieval import CELLS, Retrieved, retrieve
 
@@ -24,17 +23,15 @@ AT = (1, 5)
 def match_pairs(
     dermoscopy_ND: np.ndarray,
     clinical_ND: np.ndarray,
-    same_N: np.ndarray | pd.Series | None = None,
     *,
     at: tuple[int, ...] = AT,
     cells: int = CELLS,
 ) -> dict[str, Retrieved]:
     """Direction -> each query's rank and hits; row n of both is case n, and case n's own picture is the right answer.
 
-    ``same_N``: lesion ids (any hashable; a missing one is a lesion of its own); every picture of the query's lesion is
-    then right and the best of them counts. By default the other pictures of a lesion are wrong answers, as in the
-    paper, whose set has one pair a lesion. At most about ``cells`` similarities are held at a time. Raises ValueError
-    for vectors that do not fit each other, are not finite, or are fewer than the largest ``at``.
+    Other pictures of a lesion are wrong answers, as in the paper, whose set has one pair a lesion. At most about
+    ``cells`` similarities are held at a time. Raises ValueError for vectors that do not fit each other, are not finite,
+    or are fewer than the largest ``at``.
     """
     dermoscopy_ND, clinical_ND = np.asarray(dermoscopy_ND), np.asarray(clinical_ND)
     if dermoscopy_ND.ndim != 2 or dermoscopy_ND.shape != clinical_ND.shape:
@@ -45,15 +42,10 @@ def match_pairs(
     for name, x_ND in (("dermoscopy", dermoscopy_ND), ("clinical", clinical_ND)):
         if bad := int((~np.isfinite(x_ND)).any(axis=1).sum()):
             raise ValueError(f"{bad} of {len(x_ND)} {name} vectors are not finite.")
-    key_N = np.arange(len(clinical_ND))
-    if same_N is not None:
-        if len(same_N) != len(key_N):
-            raise ValueError(f"there must be one lesion id per case, {len(key_N)}; there are {len(same_N)}.")
-        lesion_N = pd.factorize(np.asarray(same_N))[0]
-        key_N = np.where(lesion_N >= 0, lesion_N, len(key_N) + key_N)
+    case_N = np.arange(len(clinical_ND))
     return {
-        TO_CLINICAL: retrieve(dermoscopy_ND, clinical_ND, key_N, key_N, at, cells=cells),
-        TO_DERMOSCOPY: retrieve(clinical_ND, dermoscopy_ND, key_N, key_N, at, cells=cells),
+        TO_CLINICAL: retrieve(dermoscopy_ND, clinical_ND, case_N, case_N, at, cells=cells),
+        TO_DERMOSCOPY: retrieve(clinical_ND, dermoscopy_ND, case_N, case_N, at, cells=cells),
     }
 
 

@@ -1,4 +1,4 @@
-"""Protocol `pairs`: on each split, the ranks of a lesion's two pictures among all (SM3's Table III).
+"""Protocol `pairs`: the ranks of a lesion's two pictures among all of each split (SM3's Table III).
 
 By the towers' own features, the only space that every model has (if they are of one width), and by the projections that
 were trained to meet, where the model has such heads; the paper does not say which it used.
@@ -22,8 +22,9 @@ def matched(setting: Setting, shared: dict[str, Any]) -> tuple[list[Entry], list
     if set(getattr(setting.model, "pictures", ())) != set(PAIR):
         raise ValueError("protocol 'pairs' needs a model that looks at two pictures of a case (towers `branches`).")
     config, found, sections = setting.config, [], []
-    splits = [s for s in SPLITS if "split" in setting.manifest and (setting.manifest.table["split"] == s).any()]
-    for split in splits or [config.split]:
+    has_splits = "split" in setting.manifest
+    splits = [s for s in SPLITS if has_splits and (setting.manifest.table["split"] == s).any()] or [config.split]
+    for split in splits:
         cases = setting.cases(split)
         groups = cases.manifest.groups()
         at = tuple(k for k in AT if k <= len(groups))

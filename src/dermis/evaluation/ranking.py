@@ -13,15 +13,13 @@ def auroc(score_N: np.ndarray, positive_N: np.ndarray, weight_RN: np.ndarray | N
     return auroc_and_average_precision(score_N, positive_N, weight_RN)[0]
 
 
-def average_precision(score_N: np.ndarray, positive_N: np.ndarray, weight_RN: np.ndarray | None = None) -> np.ndarray:
-    """Average precision (R,), the step-wise area under precision-recall ("AUPR"). NaN without positives."""
-    return auroc_and_average_precision(score_N, positive_N, weight_RN)[1]
-
-
 def auroc_and_average_precision(
     score_N: np.ndarray, positive_N: np.ndarray, weight_RN: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both areas, (R,) each, from one sort of ``score_N``; ``positive_N`` is boolean."""
+    """Both areas, (R,) each, from one sort of ``score_N``; ``positive_N`` is boolean.
+
+    Average precision is the step-wise area under precision-recall ("AUPR"), NaN without positives.
+    """
     score_N, positive_N = np.asarray(score_N), np.asarray(positive_N, dtype=bool)
     if not np.isfinite(score_N).all():
         raise ValueError(f"{int((~np.isfinite(score_N)).sum())} of {len(score_N)} scores are not finite numbers.")

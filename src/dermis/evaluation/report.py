@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dermis.evaluation.bootstrap import Interval
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +158,7 @@ class Report:
                 "bad_pictures",
             )
         }
-        content["entries"] = [_nulls(asdict(entry)) for entry in self.entries]
+        content["entries"] = [nulls(asdict(entry)) for entry in self.entries]
         content["sections"] = [
             {name: getattr(s, name) for name in ("model", "protocol", "about", "classes", "confusion")}
             for s in self.sections
@@ -198,8 +197,9 @@ def models(items: Iterable[Entry]) -> list[str]:
     return list(dict.fromkeys(e.model for e in items))
 
 
-def _nulls(entry: dict) -> dict:
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in entry.items()}
+def nulls(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for NaN, which JSON does not have."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
 def _number(x: float) -> str:

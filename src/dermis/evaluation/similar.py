@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dermis.evaluation.bootstrap import intervals
-from dermis.evaluation.metrics import macro_mean
+from dermis.evaluation.metrics import macro_mean, ratio
 from dermis.evaluation.prompt_classification import unit_length
 from dermis.evaluation.report import Entry, Section, entries
 from dermis.evaluation.retrieval import CELLS, ranking_key
@@ -103,7 +103,7 @@ def similar_metrics(
     for k in ks:
         precision_N = precision_NK[:, k - 1]
         hits_RC = weight_RN @ (member_NC * precision_N[:, None])
-        by_class_RC = np.divide(hits_RC, of_class_RC, out=np.full(hits_RC.shape, np.nan), where=of_class_RC > 0)
+        by_class_RC = ratio(hits_RC, of_class_RC)
         average_N = (precision_NK * right_NK)[:, :k].sum(axis=1) / np.minimum(k, all_right_N)
         values[f"precision@{k}"] = weight_RN @ precision_N / of_all_R
         values[f"macro precision@{k}"] = macro_mean(by_class_RC, undefined)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.bootstrap import Interval, intervals
-from dermis.evaluation.metrics import class_counts, macro_mean
+from dermis.evaluation.metrics import class_counts, macro_mean, ratio
 from dermis.evaluation.ranking import one_vs_rest
 
 AGE_BANDS = ((0, 20), (20, 40), (40, 60), (60, 80), (80, 200))
@@ -28,8 +28,7 @@ def _recalls(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -
 
 
 def _accuracy(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # a draw without the group
-        return (weight_RN @ (score_NC.argmax(axis=1) == label_N) / weight_RN.sum(axis=1))[:, None]
+    return ratio(weight_RN @ (score_NC.argmax(axis=1) == label_N), weight_RN.sum(axis=1))[:, None]
 
 
 def _areas(score_NC: np.ndarray, label_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:

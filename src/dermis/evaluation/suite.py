@@ -16,7 +16,7 @@ from typing import Any
 import dermis
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.evaluate import evaluate
-from dermis.evaluation.report import Entry, Report
+from dermis.evaluation.report import Entry, Report, nulls
 from dermis.evaluation.setting import Embed
 from dermis.evaluation.suite_cases import RowCases, cases_key, pictures_key, row_cases
 from dermis.evaluation.suite_row import Measured
@@ -149,7 +149,7 @@ def _measure(
         notes=[*report.notes, *([entry.notes] if entry.notes else [])],
         command=shared["command"],
         dermis=dermis.__version__,
-        entries=[{k: None if v != v else v for k, v in asdict(e).items()} for e in overall],
+        entries=[nulls(asdict(e)) for e in overall],
         **keys,
     )
     found.write(out / "rows" / f"{row.name}.json")

@@ -40,6 +40,8 @@ class RowCases:
     notes: list[str]
     used: Manifest
     """the cases that the number depends on: the scored ones, and those that are learned from"""
+    looks: list[str]
+    """the columns of the pictures that the model looks at, in the order of ``PICTURES``"""
 
 
 def row_cases(row: SuiteRow, manifest: Manifest, model: Any) -> RowCases:
@@ -63,7 +65,7 @@ def row_cases(row: SuiteRow, manifest: Manifest, model: Any) -> RowCases:
     used = scored_cases(manifest, scored)
     if row.learns:
         used = manifest.select(manifest.table["split"].notna().to_numpy(dtype=bool))
-    return RowCases(manifest, scored, notes, used)
+    return RowCases(manifest, scored, notes, used, [c for c in PICTURES if c in looks])
 
 
 def _labelled(manifest: Manifest, row: SuiteRow) -> Manifest:
@@ -106,11 +108,13 @@ def _rows(manifest: Manifest, part: Manifest) -> pd.Series:
 def cases_key(row: SuiteRow, found: RowCases) -> str:
     """A name for the cases that the number depends on: ids, groups, split, what the protocol asks about, and pictures.
 
-    Pictures by name without folder and extension (``keep_list``), so that two copies of a set are one.
+    Pictures are those that the model looks at: who sees two of a case knows more of it than who sees one. They go by
+    name without folder and extension (``keep_list``), so that two copies of a set are one; a single one is called
+    ``image``, whatever column it is shown in.
     """
     table = found.used.table
     columns = [c for c in ("case_id", *GROUP_KEYS, "split", *_asked(row, list(table))) if c in found.used]
-    names = {c: [_name(path) for path in table[c]] for c in PICTURES if c in found.used}
+    names = {kind: [_name(path) for path in table[c]] for kind, c in zip(PICTURES, found.looks, strict=False)}
     facts = {c: [_plain(value) for value in table[c]] for c in dict.fromkeys(columns)} | names
     return hashlib.blake2b(json.dumps([found.split, facts]).encode(), digest_size=16).hexdigest()
 
@@ -121,7 +125,7 @@ def pictures_key(found: RowCases) -> str:
     from dermis.model.cache import picture_key
 
     name = hashlib.blake2b(digest_size=16)
-    for column in (c for c in PICTURES if c in found.used):
+    for column in found.looks:
         for path in found.used.table[column]:
             name.update(picture_key(found.used.root, path).ljust(16, b"\0"))
     return name.hexdigest()

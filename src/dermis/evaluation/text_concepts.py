@@ -12,22 +12,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dermis.evaluation.metrics import macro_mean
+from dermis.evaluation.metrics import macro_mean, ratio
 from dermis.language.knowledge import reader
-from dermis.language.lexicon import Lexicon, default_lexicon
-from dermis.language.ontology import Ontology, default_ontology
+from dermis.language.lexicon import default_lexicon
+from dermis.language.ontology import default_ontology
 
 
-def mentioned_concepts(
-    texts: Sequence[str], lexicon: Lexicon | None = None, ontology: Ontology | None = None
-) -> list[frozenset[str]]:
-    """The lexicon's concepts that each text states; default: our lexicon and ontology."""
-    read = reader(ontology or default_ontology(), lexicon or default_lexicon())
+def mentioned_concepts(texts: Sequence[str]) -> list[frozenset[str]]:
+    """The lexicon's concepts that each text states."""
+    read = reader(default_ontology(), default_lexicon())
     return [frozenset(read(text).concepts) for text in texts]
 
 
 def concept_statistics(
-    texts: Sequence[str], references: Sequence[str], lexicon: Lexicon | None = None
+    texts: Sequence[str], references: Sequence[str]
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """What ``bootstrap.intervals`` takes: case weights (R, N) -> "concept F1 (micro)" and "concept F1 (macro)".
 
@@ -37,7 +35,7 @@ def concept_statistics(
     """
     if len(texts) != len(references):
         raise ValueError(f"each text needs its reference: there are {len(texts)} texts, {len(references)} references.")
-    said, meant = mentioned_concepts(texts, lexicon), mentioned_concepts(references, lexicon)
+    said, meant = mentioned_concepts(texts), mentioned_concepts(references)
     names = sorted(frozenset().union(*said, *meant))
     said_NC, meant_NC = (np.array([[c in own for c in names] for own in rows], dtype=float) for rows in (said, meant))
     shape = (len(texts), len(names))
@@ -46,8 +44,8 @@ def concept_statistics(
     def statistics(weight_RN: np.ndarray) -> dict[str, np.ndarray]:
         twice_RC, all_RC = 2 * weight_RN @ (said_NC * meant_NC), weight_RN @ (said_NC + meant_NC)
         return {
-            "concept F1 (micro)": _ratio(twice_RC.sum(axis=1), all_RC.sum(axis=1)),
-            "concept F1 (macro)": macro_mean(_ratio(twice_RC, all_RC)),
+            "concept F1 (micro)": ratio(twice_RC.sum(axis=1), all_RC.sum(axis=1)),
+            "concept F1 (macro)": macro_mean(ratio(twice_RC, all_RC)),
         }
 
     return statistics
@@ -61,12 +59,10 @@ class Unsupported(NamedTuple):
 
     def share(self, weight_RN: np.ndarray) -> np.ndarray:
         """Unsupported of all mentioned (R,), a statistic for ``bootstrap.interval``; NaN where nothing is mentioned."""
-        return _ratio(weight_RN @ self.unsupported_N, weight_RN @ self.mentioned_N)
+        return ratio(weight_RN @ self.unsupported_N, weight_RN @ self.mentioned_N)
 
 
-def unsupported_concepts(
-    texts: Sequence[str], concept_scores: pd.DataFrame, threshold: float, lexicon: Lexicon | None = None
-) -> Unsupported:
+def unsupported_concepts(texts: Sequence[str], concept_scores: pd.DataFrame, threshold: float) -> Unsupported:
     """How much of what the texts mention the pictures do not support: a score below ``threshold``.
 
     ``concept_scores``: a row a text and a column a concept, as zero-shot concept annotation gives them for the text's
@@ -76,7 +72,7 @@ def unsupported_concepts(
     """
     if len(texts) != len(concept_scores):
         raise ValueError(f"each text needs its picture's scores: {len(texts)} texts, {len(concept_scores)} rows.")
-    lexicon = lexicon or default_lexicon()
+    lexicon = default_lexicon()
     column_of: dict[str, str] = {}
     for column in concept_scores:
         concept = lexicon.find(str(column))
@@ -86,12 +82,8 @@ def unsupported_concepts(
             column_of[concept] = column
     if not column_of:
         raise ValueError(f"none of the columns {', '.join(map(str, concept_scores))} is a concept of the lexicon.")
-    said = mentioned_concepts(texts, lexicon)
+    said = mentioned_concepts(texts)
     mentioned_NC = np.array([[concept in own for concept in column_of] for own in said], dtype=bool)
     score_NC = concept_scores[list(column_of.values())].to_numpy(dtype=float)
     mentioned_NC = mentioned_NC.reshape(score_NC.shape) & ~np.isnan(score_NC)
     return Unsupported(mentioned_NC.sum(axis=1), (mentioned_NC & (score_NC < threshold)).sum(axis=1))
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -40,8 +40,6 @@ def similarity(model: TwoTower, view_CHW: Tensor, texts: Sequence[str]) -> np.nd
     Call it in evaluation mode without gradients. Raises ValueError for a tower without patches as wide as its pooled
     vector.
     """
-    features = model.image.features(view_CHW[None])
-    if features.patch_BPD is None or features.patch_BPD.shape[-1] != model.image.dim:
-        raise ValueError("this image tower has no patches as wide as its pooled vector; pool by 'token' or 'avg'.")
-    patch_PE = model.project_image(features.patch_BPD[0], normalize=True).float().cpu().numpy()
-    return (encode_texts(model, texts) @ patch_PE.T).reshape(len(texts), *features.grid)
+    _, patch_BPD, grid = model.image.features(view_CHW[None]).with_patches()
+    patch_PE = model.project_image(patch_BPD[0], normalize=True).float().cpu().numpy()
+    return (encode_texts(model, texts) @ patch_PE.T).reshape(len(texts), *grid)

@@ -1,4 +1,4 @@
-"""Answers that have been paid for, on disk: one JSON line each, appended and synced, never rewritten."""
+"""Answers on disk, so that none is paid for or waited for twice: one JSON line each, appended, never rewritten."""
 
 import hashlib
 import json

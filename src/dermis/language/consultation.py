@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from dermis.language.consultation_facts import COLUMNS, facts_of, place_of, words
-from dermis.language.narrate import M, case_rng
+from dermis.language.narrate import M, case_rng, with_texts
 from dermis.language.wording import fill
 
 ASKED = 0.85
@@ -110,12 +109,5 @@ def narrate_consultations(manifest: M, *, seed: int) -> M:
     rows = zip(table[columns].to_dict("records"), table["case_id"], strict=True)
     told = [tell_consultation(row, case_rng(seed, 0, f"consultation/{case}")) for row, case in rows]
     for kind in Consultation._fields:
-        ours = pd.Series([getattr(t, kind) for t in told], index=table.index, dtype=object)
-        given, origin = (
-            table[c].astype(object) if c in table else ours.map(lambda _: None) for c in (kind, f"{kind}_origin")
-        )
-        tell = given.isna() | (origin == "narrated")
-        text = given.mask(tell, ours).where(lambda texts: texts.notna(), None)
-        origin = origin.mask(tell, "narrated").fillna("given").where(text.notna(), None)
-        table = table.assign(**{kind: text, f"{kind}_origin": origin})
+        table = with_texts(table, kind, [getattr(t, kind) for t in told])
     return dataclasses.replace(manifest, table=table)

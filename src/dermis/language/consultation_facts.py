@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import yaml
 
-from dermis.language.phrases import known, person
+from dermis.language.phrases import known, number, person
 
 SPEAKS = 12
 """years from which patients say who they are themselves"""
@@ -79,7 +79,4 @@ def _size(row: Mapping[str, object]) -> str | None:
 
 def _number(row: Mapping[str, object], column: str) -> float | None:
     value = known(row, column)
-    try:
-        return None if value is None else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValueError(f"{column} should be a number to be told; it is {value!r}.") from None
+    return None if value is None else number(column, value)

@@ -1,6 +1,6 @@
 """Reading many texts with the dictionary (``knowledge.reader``), remembering those that were read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dermis.language.answer_cache import AnswerCache, key_of
@@ -8,6 +8,7 @@ from dermis.language.knowledge import Knowledge, reader
 from dermis.language.lexicon import Lexicon
 from dermis.language.ontology import Ontology
 from dermis.language.vocabulary import fingerprint
+from dermis.progress import Report
 
 
 def extract(
@@ -16,7 +17,7 @@ def extract(
     lexicon: Lexicon,
     *,
     cache: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Report = lambda done, total: None,
 ) -> list[Knowledge]:
     """``reader`` on every text, each distinct one once; what the folder ``cache`` holds is not read again."""
     read, vocabulary = reader(ontology, lexicon), fingerprint(ontology, lexicon)

@@ -141,7 +141,7 @@ class _Run:
     async def answer(self, chat: Chat, text: str) -> _Answer:
         """Asks until the answer can be read and its words are known, within limits; raises NoAnswerError."""
         messages = first = first_messages(self.system, text)
-        spent, repaired, problem = [0, 0], False, ""
+        spent, problem, usable = [0, 0], "", None
         for _ in range(ATTEMPTS):
             content = ""
             try:
@@ -152,9 +152,11 @@ class _Run:
                 problem = str(error)
                 messages = first + about_form(content, problem) if content else first
                 continue
-            if not checked.wrong or repaired:
+            if not checked.wrong or usable:
                 return _Answer(checked, (spent[0], spent[1]))
-            repaired, messages = True, first + about_words(content, checked.wrong)
+            usable, messages = checked, first + about_words(content, checked.wrong)
+        if usable:  # nothing better could be read: its wrong words are left out
+            return _Answer(usable, (spent[0], spent[1]))
         raise NoAnswerError(f"no usable answer in {ATTEMPTS} attempts: {problem}")
 
 

@@ -48,13 +48,16 @@ class Lexicon:
         groups: dict[str, dict[str, Sequence[str]]] = {}
         mapping = read_yaml(path)
         decoys = mapping.pop(DECOYS, [])
+        lines = decoys if isinstance(decoys, list) else [decoys]
+        if not all(isinstance(line, list) and all(isinstance(phrase, str) for phrase in line) for line in lines):
+            raise ValueError(f"{path}: {DECOYS!r} should be a list of lists of phrases, not {decoys!r}.")
         for key, value in mapping.items():
             for concept, spellings in value.items() if isinstance(value, Mapping) else [(key, value)]:
                 if not isinstance(spellings, list) or not all(isinstance(s, str) for s in (concept, *spellings)):
                     raise ValueError(f"{path}: {concept!r} should have a list of spellings, not {spellings!r}.")
                 groups.setdefault(key if isinstance(value, Mapping) else "", {})[concept] = spellings
         try:
-            return cls(groups, [phrase for line in decoys for phrase in line])
+            return cls(groups, [phrase for line in lines for phrase in line])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -74,6 +77,6 @@ class Lexicon:
 
 @cache
 def default_lexicon() -> Lexicon:
-    """Ours: about 180 concepts with 1,000 spellings, from general knowledge of dermatology."""
+    """Ours: about 180 concepts with 1,100 spellings, from general knowledge of dermatology."""
     with as_file(files("dermis.language") / "data" / "concepts.yaml") as path:
         return Lexicon.read(path)

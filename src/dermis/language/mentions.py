@@ -5,6 +5,7 @@ and scopes of our own (``language/data/contexts.yaml``): a trigger reaches over 
 to the end of its clause; over a comma only within an enumeration ("no scale, crust or erosion").
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import as_file, files
@@ -19,13 +20,20 @@ ENUMERATED = 3
 _STOPS = frozenset(";:()?!")
 _JOINS = frozenset({"and", "or", "nor"})
 _VERBS = frozenset({"is", "are", "was", "were"})
+_REACH = re.compile(r"(?P<kind>.+) (?P<side>before|next|after)(?: a (?P<of>disease))?")
 
 
 @cache
-def _triggers() -> Tagger[str]:
+def _triggers() -> Tagger[tuple[str, str]]:
+    """Phrase -> (kind, where it stands to what it is about), as ("uncertain disease", "before"), or ("ends", "")."""
     with as_file(files("dermis.language") / "data" / "contexts.yaml") as path:
-        contexts = read_yaml(path)
-    return Tagger((phrase, kind) for kind, lines in contexts.items() for line in lines for phrase in line)
+        groups = read_yaml(path)
+    return Tagger((phrase, _reach(name)) for name, lines in groups.items() for line in lines for phrase in line)
+
+
+def _reach(name: str) -> tuple[str, str]:
+    found = _REACH.fullmatch(name)
+    return (" ".join(filter(None, (found["kind"], found["of"]))), found["side"]) if found else (name, "")
 
 
 def contexts(sentence: Sequence[str], spans: Sequence[Span]) -> list[set[str]]:
@@ -37,24 +45,21 @@ def contexts(sentence: Sequence[str], spans: Sequence[Span]) -> list[set[str]]:
     """
     covered = {i for span in spans for i in range(span.start, span.end)}
     triggers = [t for t in _triggers()(sentence) if t.start not in covered and t.end - 1 not in covered]
-    ends = {t.start for t in triggers if "ends" in t.labels}
+    ends = {t.start for t in triggers if ("ends", "") in t.labels}
     begins = {span.start: k for k, span in enumerate(spans)}
     finishes = {span.end - 1: k for k, span in enumerate(spans)}
     reached: list[set[str]] = [set() for _ in spans]
     for trigger in triggers:
-        for label in trigger.labels:
-            kind, _, direction = label.partition(" before")
-            if direction or label.endswith(" before"):
-                scope = _after(sentence, trigger.end, spans, begins, ends, commas=kind == "uncertain")
-            elif label.endswith(" next"):
-                kind, scope = label.removesuffix(" next"), iter([begins[trigger.end]] if trigger.end in begins else [])
-            elif " after" in label:
-                kind, _, direction = label.partition(" after")
+        for kind, side in trigger.labels:
+            scope: Iterator[int] = iter(())
+            if side == "before":
+                scope = _after(sentence, trigger.end, spans, begins, ends, commas=kind.startswith("uncertain"))
+            elif side == "after":
                 scope = _before(sentence, trigger.start, spans, finishes, ends)
-            else:
-                continue
+            elif side == "next" and trigger.end in begins:
+                scope = iter((begins[trigger.end],))
             for k in scope:
-                reached[k].add(kind + direction.removeprefix(" a"))
+                reached[k].add(kind)
     return reached
 
 

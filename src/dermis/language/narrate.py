@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from dermis.language.phrases import (
+    FIELDS,
     PROXIES,
-    STEMS,
     fact,
     known,
     narratable,
+    number,
     person,
     pictures,
     site,
@@ -29,7 +30,6 @@ from dermis.language.wording import check_wording, fill
 from dermis.registry import unknown
 
 SLOTS = ("picture", "a_picture", "diagnosis", "bare", "site", "person")
-FIELDS = ("diagnosis", "patient.age", "patient.sex", "lesion.localization", "modality")
 
 
 class HasTable(Protocol):
@@ -79,7 +79,10 @@ class Narrator:
             check_wording(wording, SLOTS)
 
     def __call__(self, row: Mapping[str, object], rng: np.random.Generator) -> str | None:
-        """A caption for ``row``; None where the row knows nothing of ``fields`` but the modality."""
+        """A caption for ``row``; None where the row knows nothing of ``fields`` but the modality.
+
+        Raises ValueError for an age or a measure that is no number.
+        """
         there = {f: value for f in self.fields if (value := known(row, f)) is not None}
         facts = [f for f in there if f != "modality"]
         if not facts:
@@ -104,9 +107,9 @@ class Narrator:
             "diagnosis": diagnosis,
             "bare": diagnosis and diagnosis.removeprefix("a ").removeprefix("an "),
             "site": site(str(place)) if place is not None else None,
-            "person": person(None if age is None else float(age), sex),
+            "person": person(None if age is None else number("patient.age", age), sex),
         }
-        more = [said for f, value in told.items() if f not in STEMS and (said := fact(f, value))]
+        more = [said for f, value in told.items() if f not in FIELDS and (said := fact(f, value))]
         caption = fill(wording, values)
         return caption + (f" {more[0][:1].upper()}{'; '.join(more)[1:]}." if more else "")
 
@@ -136,15 +139,21 @@ def narrate(
     if not set(fields) & set(table.columns):
         raise ValueError(f"nothing to narrate: the manifest has none of {', '.join(fields)}.")
     narrator = Narrator(fields, drop, keep, templates)
-    empty = pd.Series([None] * len(table), index=table.index, dtype=object)
-    captions, origins = (table[c].astype(object) if c in table else empty for c in ("caption", "caption_origin"))
-    ours = captions.isna() | (origins == "narrated")
-    columns = [c for c in fields if c in table]
-    rows = table[columns].to_dict("records")
-    told = [
-        narrator(row, case_rng(seed, epoch, case)) if mine else caption
-        for row, case, mine, caption in zip(rows, table["case_id"], ours, captions, strict=True)
-    ]
-    caption = pd.Series(told, index=table.index, dtype=object)
-    origin = origins.mask(ours, "narrated").where(caption.notna(), None).fillna("given").where(caption.notna(), None)
-    return dataclasses.replace(manifest, table=table.assign(caption=caption, caption_origin=origin))
+    rows = table[[c for c in fields if c in table]].to_dict("records")
+    told = [narrator(row, case_rng(seed, epoch, case)) for row, case in zip(rows, table["case_id"], strict=True)]
+    return dataclasses.replace(manifest, table=with_texts(table, "caption", told))
+
+
+def with_texts(table: pd.DataFrame, column: str, told: Sequence[str | None]) -> pd.DataFrame:
+    """``table`` with ``told``, a text or None a row, where ``column`` is empty or was narrated before.
+
+    TEXT_origin is "narrated" there, and "given" for a text whose origin nobody noted.
+    """
+    ours = pd.Series(told, index=table.index, dtype=object)
+    text, origin = (
+        table[c].astype(object) if c in table else ours.map(lambda _: None) for c in (column, f"{column}_origin")
+    )
+    tell = text.isna() | (origin == "narrated")
+    text = text.mask(tell, ours).where(lambda texts: texts.notna(), None)
+    origin = origin.mask(tell, "narrated").fillna("given").where(text.notna(), None)
+    return table.assign(**{column: text, f"{column}_origin": origin})

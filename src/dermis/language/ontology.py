@@ -140,7 +140,7 @@ def ontology_of(source: str) -> Ontology:
 
 
 SPELLINGS = (("ae", "e"), ("oe", "e"), ("tumour", "tumor"), ("colour", "color"), ("naevi", "nevi"))
-WORDS = {"nevi": "nevus", "bulle": "bulla", "maculae": "macula"}
+WORDS = {"nevi": "nevus", "bulle": "bulla"}
 
 
 def _key(name: str) -> str:

@@ -93,9 +93,9 @@ def _flat(adjacency: dict[str, Any]) -> list[Entry]:
     """Nodes are told apart by name only, so the two "melanocytic" of Derm1M are one with two parents."""
     if "root" not in adjacency:
         raise ValueError('a flat ontology needs the key "root" with a list of the topmost names.')
-    wrong = [name for name, children in adjacency.items() if not isinstance(children, list)]
-    if wrong:
-        raise ValueError(f"the children of {wrong[0]!r} must be a list of names.")
+    for above, children in adjacency.items():
+        if not isinstance(children, list) or not all(isinstance(name, str) for name in children):
+            raise ValueError(f"the children of {above!r} must be a list of names.")
     parents: dict[str, list[str]] = {}
     for above, children in adjacency.items():
         for name in children:
@@ -109,6 +109,8 @@ def _flat(adjacency: dict[str, Any]) -> list[Entry]:
 def _ours(path: Path) -> list[Entry]:
     places = list(_places(yaml.safe_load(path.read_text(encoding="utf-8")), None))
     spelt = [_spellings(name, "|") for name, _ in places]
+    if [] in spelt:
+        raise ValueError(f"a node has no name: {places[spelt.index([])][0]!r}.")
     return _merged(
         Entry(name, () if parent is None else (spelt[parent][0],), tuple(synonyms))
         for (_, parent), (name, *synonyms) in zip(places, spelt, strict=True)

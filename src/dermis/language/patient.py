@@ -1,8 +1,9 @@
 """Age and sex of the one patient that a caption speaks of."""
 
 import re
+from collections.abc import Iterator
 
-_UNITS = {"year": 1, "yr": 1, "y": 1, "yo": 1, "month": 12, "mo": 12, "week": 52, "wk": 52, "day": 365}
+_UNITS = {"year": 1, "yr": 1, "y": 1, "month": 12, "mo": 12, "week": 52, "wk": 52, "day": 365}
 _SEX = {
     "female": "female", "woman": "female", "girl": "female", "lady": "female", "f": "female",
     "male": "male", "man": "male", "boy": "male", "gentleman": "male", "m": "male",
@@ -14,6 +15,8 @@ _AGED = re.compile(rf"(?<![\d.,–-])(?P<age>\d{{1,3}}){_OLD}", re.IGNORECASE)
 _AGED_N = re.compile(rf"\b(?:patient|woman|man|girl|boy|female|male|child|infant)s?,? aged (?P<age>\d{{1,3}})(?:[\s-]*{_UNIT})?\b(?![\s-]*(?:to|–|-)\s*\d)", re.IGNORECASE)  # fmt: skip  # noqa: E501
 _SHORT = re.compile(r"(?<![\w.])(?P<age>\d{1,3})[\s-]?(?P<sex>[MF])\b(?![\w/])")
 _RANGE = re.compile(r"(?:\d\s*(?:to|and|or|-|–)|under|over|above|below|than|by|until|before|after|from|at)\s*$", re.I)
+_FEVER = re.compile(r"\b(?:fever|temperature)\b[^.;]{0,30}$", re.IGNORECASE)
+"""before a number of degrees Fahrenheit ("fever of 102F"), which is no woman of 102"""
 _NOUN = re.compile(r"\b(female|woman|girl|lady|male|man|boy|gentleman)\b", re.IGNORECASE)
 _PRONOUN = re.compile(r"\b(she|her|he|his|him)\b", re.IGNORECASE)
 
@@ -24,8 +27,8 @@ def age(text: str) -> float | None:
     Ranges ("2 to 15 years old") and limits ("before 40 years of age") are no patient's age.
     """
     found = set()
-    for pattern in (_AGED, _AGED_N, _SHORT):
-        for match in pattern.finditer(text):
+    for matches in (_AGED.finditer(text), _AGED_N.finditer(text), _short(text)):
+        for match in matches:
             if _RANGE.search(text[: match.start()]):
                 continue
             unit = (match.groupdict().get("unit") or "year").casefold().rstrip("s")
@@ -37,8 +40,13 @@ def age(text: str) -> float | None:
 
 def sex(text: str) -> str | None:
     """ "female" or "male": by the noun ("a man", "female patient"), else by the pronoun; None for none or both."""
-    short = {_SEX[match["sex"].casefold()] for match in _SHORT.finditer(text)}
+    short = {_SEX[match["sex"].casefold()] for match in _short(text)}
     for found in (short, *({_SEX[w.casefold()] for w in pattern.findall(text)} for pattern in (_NOUN, _PRONOUN))):
         if found:
             return found.pop() if len(found) == 1 else None
     return None
+
+
+def _short(text: str) -> Iterator[re.Match[str]]:
+    """What "62F" and "62 M" match: age and sex in one word."""
+    return (match for match in _SHORT.finditer(text) if not _FEVER.search(text[: match.start()]))

@@ -18,8 +18,8 @@ PROXIES = (
 )
 """columns that tell how the label was found, and so the label"""
 
-STEMS = ("diagnosis", "patient.age", "patient.sex", "lesion.localization", "modality")
-"""columns that have a slot of their own in the wordings"""
+FIELDS = ("diagnosis", "patient.age", "patient.sex", "lesion.localization", "modality")
+"""columns that have a slot of their own in the wordings, and are told unless others are asked for"""
 
 
 @cache
@@ -34,7 +34,7 @@ def wordings() -> tuple[str, ...]:
 
 def narratable() -> tuple[str, ...]:
     """The columns that a caption can tell."""
-    return (*STEMS, *_data()["facts"], *_data()["measures"])
+    return (*FIELDS, *_data()["facts"], *_data()["measures"])
 
 
 def pictures(modality: str | None) -> list[str]:
@@ -60,9 +60,12 @@ def person(age: float | None, sex: str | None) -> str | None:
 
 
 def fact(column: str, value: object) -> str | None:
-    """What a caption says about one value of a column without a slot; None where it says nothing."""
+    """What a caption says about one value of a column without a slot; None where it says nothing.
+
+    Raises ValueError for a measure that is no number.
+    """
     if column in _data()["measures"]:
-        return _data()["measures"][column].format(f"{float(value):g}")
+        return _data()["measures"][column].format(f"{number(column, value):g}")
     return _data()["facts"][column].get(str(value).removesuffix(".0"))
 
 
@@ -77,3 +80,11 @@ def known(row: Mapping[str, object], column: str) -> object | None:
     """The value of a cell, None where it is missing."""
     value = row.get(column)
     return None if value is None or pd.isna(value) else value
+
+
+def number(column: str, value: object) -> float:
+    """The value of a cell that measures something; raises ValueError, with the column's name, if it is no number."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"{column} should be a number to be told; it is {value!r}.") from None

@@ -8,7 +8,7 @@ ABBREVIATIONS = frozenset(
 )
 """words whose full stop ends no sentence, without it and in lower case"""
 
-_END = re.compile(r"[.!?]+[\"')\]]*(?=\s+\S)|[。！？]+(?=\S)")
+_END = re.compile(r"[.!?]+[\"')\]]*(?=\s+\S)|[。！？]+[”’」』）]*(?=\s*\S)")
 
 
 def split_sentences(text: str) -> list[str]:

@@ -27,4 +27,5 @@ def multi_label(logits: Sequence[Tensor], label_BL: Tensor, *, counts_L: Tensor 
         F.cross_entropy(logits_BC, label_B, ignore_index=UNKNOWN, reduction="sum")
         for logits_BC, label_B in zip(logits, label_BL.unbind(1), strict=True)
     ]
-    return (torch.stack(totals) / counts_L.clamp_min(1)).mean()
+    # not clamped at 1: the mean over ranks lies below it where fewer cases are known than there are ranks
+    return (torch.stack(totals) / torch.where(counts_L > 0, counts_L, 1)).mean()

@@ -37,6 +37,7 @@ from dermis.distributed import first_own_row, gather_rows
 from dermis.losses.contrastive import clip
 from dermis.methods import method
 from dermis.methods.captions import caption_of_case, embed_pairs
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 
 
@@ -54,6 +55,9 @@ class CLIPConfig:
     """captions that are the same string: each other's negatives (the paper), or one text that all its owners share"""
     chunk: int | None = None
     """rows scored at a time; memory falls from B·B to chunk·B floats, the value does not change"""
+
+    def __post_init__(self) -> None:
+        refuse_out_of_range(self, above_0=("max_logit_scale",), shares=("weight",))
 
 
 @method("clip")
@@ -104,9 +108,10 @@ class CLIP(nn.Module):
         return {"loss": loss, "logit_scale": scale.detach(), "paired_cosine": paired.detach()}
 
     def after_step(self, step: int) -> None:
-        """Equation (3): s stays at or below its largest value."""
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
+        """Equation (3): s stays at or below its largest value, if it is trained."""
+        if self.config.learn_scale:
+            with torch.no_grad():
+                self.model.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
 
     def encode_image(self, image_BCHW: Tensor, normalize: bool = False) -> Tensor:
         """Normalised pictures -> (B, E)."""

@@ -33,7 +33,9 @@ from dermis.distributed import all_reduce_mean
 from dermis.methods import method
 from dermis.methods.captions import caption_of_case, unit_length
 from dermis.methods.clip import CLIP, CLIPConfig
-from dermis.towers.decoder import CaptionDecoder, greedy
+from dermis.towers.decoder import CaptionDecoder
+from dermis.towers.decoding import Rules, greedy
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.text import TextTower
 from dermis.towers.two_tower import TwoTower
 
@@ -52,6 +54,10 @@ class CoCaConfig(CLIPConfig):
     """attention heads of the decoder; they divide the text tower's width"""
     queries: int = 64
     """vectors that the picture's patches are pooled to for the decoder (the paper: 256)"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_out_of_range(self, at_least_1=("decoder_layers", "decoder_heads", "queries"))
 
 
 @method("coca")
@@ -123,18 +129,27 @@ class CoCa(nn.Module):
     def _look(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         if "image_BVCHW" not in batch:
             raise ValueError("CoCa's decoder looks at patches: it needs pictures, not stored embeddings.")
-        features = cast(Any, self.model.image).features(batch["image_BVCHW"][:, 0])
-        if features.patch_BPD is None:
-            raise ValueError("CoCa's decoder looks at patches, and this image tower has none.")
-        return features.patch_BPD, unit_length(self.model.project_image(features.pooled_BD))
+        pooled_BD, patch_BPD, _ = cast(Any, self.model.image).features(batch["image_BVCHW"][:, 0]).with_patches()
+        return patch_BPD, unit_length(self.model.project_image(pooled_BD))
 
+    @torch.no_grad()
     def generate(self, image_BCHW: Tensor, max_tokens: int = 60) -> list[str]:
-        """A caption for each normalised picture, by the likeliest next token."""
-        patch_BPD = cast(Any, self.model.image).features(image_BCHW).patch_BPD
+        """A caption for each normalised picture, by the likeliest next token; each token reads the text so far anew."""
+        _, patch_BPD, _ = cast(Any, self.model.image).features(image_BCHW).with_patches()
         tokenizer = self.text.tokenizer
         start, end = tokenizer([""])[0]
+        start_B = torch.full((len(image_BCHW),), start, device=image_BCHW.device)
+        said_BL = start_B[:, None][:, :0]
+
+        def step(token_B: Tensor, _: Tensor | None) -> Tensor:
+            nonlocal said_BL
+            said_BL = torch.cat([said_BL, token_B[:, None]], dim=1)
+            offsets_B1 = torch.arange(len(said_BL) + 1, device=said_BL.device) * said_BL.shape[1]
+            state_ND = self.text.token_states(said_BL.flatten(), offsets_B1)
+            return self.decoder(patch_BPD, state_ND, offsets_B1)[offsets_B1[1:] - 1]
+
         room = min(max_tokens, self.text.encoder.context_length - 1)
-        said = greedy(self.decoder, self.text, patch_BPD, start, end, room)
+        said = greedy(step, start_B, Rules(end, min_tokens=0, max_tokens=room))
         return [tokenizer.text(tokens) for tokens in said]
 
     def after_step(self, step: int) -> None:

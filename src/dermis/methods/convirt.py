@@ -12,8 +12,8 @@ CLIP's loss before CLIP, with a fixed temperature and more weight on the picture
     L = λ L_image + (1 - λ) L_text,    λ = 0.75, τ = 0.1                                                         (4)
 
 Differs from the paper:
-  1. g are the towers' heads (``model.head: mlp``): GELU between the layers, where the paper has ReLU, and twice the
-     common space in the middle.
+  1. g are the towers' heads. The paper's are ``model.head: convirt``; our recipe's (``mlp``) have GELU between the
+     layers, and twice the common space in the middle.
   2. The text is the whole caption; the paper draws one of its sentences each time.
   3. Negatives of all ranks, chunks, accumulation with all negatives, and captions that repeat: as in CLIP.
 What the paper's text tower was is the model's matter: a BERT with ``pooling: max`` and ``freeze_layers: 6``.
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from dermis.methods import method
 from dermis.methods.clip import CLIP, CLIPConfig
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 
 
@@ -51,10 +52,7 @@ class ConVIRTConfig:
     """rows scored at a time; memory falls from B·B to chunk·B floats, the value does not change"""
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature divides a cosine: above 0, not {self.temperature}.")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight is a share, 0 to 1, not {self.weight}.")
+        refuse_out_of_range(self, above_0=("temperature",), shares=("weight",))
 
 
 @method("convirt")

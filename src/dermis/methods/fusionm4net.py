@@ -44,9 +44,10 @@ import torch
 from torch import Tensor, nn
 
 from dermis.methods import method
-from dermis.methods.multi_label import label_loss
+from dermis.methods.multi_label import label_loss, targets_of
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
+from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)
@@ -61,6 +62,9 @@ class FusionM4NetConfig:
     """width of u"""
     dropout: float = 0.3
     """after both layers of g"""
+
+    def __post_init__(self) -> None:
+        refuse_out_of_range(self, at_least_1=("hidden", "width"))
 
 
 @method("fusionm4net")
@@ -80,11 +84,9 @@ class FusionM4Net(nn.Module):
     def __init__(self, model: Branches, config: FusionM4NetConfig) -> None:
         """Raises ValueError if there is no label to learn, or if ``model`` does not look at two pictures."""
         super().__init__()
-        if not config.targets:
-            raise ValueError("the classifier needs method.targets: label columns and their classes.")
         if len(model.pictures) != 2:
             raise ValueError("fusionm4net adds up two pictures of a case, and this model sees one: set model.paired.")
-        self.model, self.config, self.targets = model, config, config.targets
+        self.model, self.config, self.targets = model, config, targets_of(config)
         model.add("fusion", classes=config.targets, hidden=config.hidden, width=config.width, dropout=config.dropout)
 
     @property

@@ -51,6 +51,7 @@ from dermis.methods import method
 from dermis.methods.captions import caption_of_case
 from dermis.towers.ragged import padded
 from dermis.towers.regions import pooled_and_regions, region_dim
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.text import TextTower
 from dermis.towers.two_tower import TwoTower
 
@@ -77,9 +78,7 @@ class GLoRIAConfig:
     """captions whose words are scored at a time: memory falls from B·B·L·H·W to B·chunk·L·H·W floats"""
 
     def __post_init__(self) -> None:
-        for name in ("attention", "matching", "scale"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} multiplies similarities: above 0, not {getattr(self, name)}.")
+        refuse_out_of_range(self, above_0=("attention", "matching", "scale"))
         if min(self.global_weight, self.local_weight) < 0 or self.global_weight + self.local_weight == 0:
             raise ValueError("global_weight and local_weight are 0 or more, and not both 0.")
 

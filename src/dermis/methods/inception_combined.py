@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from dermis.methods import method
-from dermis.methods.multi_label import label_loss
+from dermis.methods.multi_label import label_loss, targets_of
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 
@@ -62,11 +62,9 @@ class InceptionCombined(nn.Module):
     def __init__(self, model: Branches, config: InceptionCombinedConfig) -> None:
         """Raises ValueError if there is no label to learn, or if ``model`` does not look at two pictures."""
         super().__init__()
-        if not config.targets:
-            raise ValueError("the classifier needs method.targets: label columns and their classes.")
         if len(model.pictures) != 2:
             raise ValueError("inception_combined combines two pictures, and this model sees one: set model.paired.")
-        self.model, self.config, self.targets = model, config, config.targets
+        self.model, self.config, self.targets = model, config, targets_of(config)
         model.add("combinations", classes=config.targets)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

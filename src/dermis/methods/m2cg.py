@@ -46,11 +46,19 @@ from dermis.methods import method
 from dermis.methods.captions import text_of_case, unit_length
 from dermis.towers.fused_generator import FusedGenerator, grid_of
 from dermis.towers.ragged import padded
+from dermis.towers.settings import changed, refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import read_weights
 
 DEPTHS = {"param_matched": (6, 12), "paper_literal": (12, 12)}
 """layers of fusion encoder and generator"""
+SETTINGS_OF = {
+    "single_modal": ("single_temperature", "denominator"),
+    "multi_modal": ("multi_temperature", "weight", "second"),
+    "generation": ("fusion", "text_visible", "generator_weights", "reduction", "layers", "fusion_layers",
+                   "decoder_layers", "heads"),
+}  # fmt: skip
+"""weight of a module -> the settings that only this module reads"""
 
 
 @dataclass(kw_only=True)
@@ -101,17 +109,17 @@ class M2CGConfig:
         weights = {name: getattr(self, name) for name in ("single_modal", "multi_modal", "generation")}
         if min(weights.values()) < 0 or not any(weights.values()):
             raise ValueError(f"weights are 0 or above, and one at least above 0; they are {weights}.")
-        if not self.generation:
-            own = {"fusion": True, "text_visible": True, "generator_weights": None, "reduction": "token"}
-            own |= {"fusion_layers": None, "decoder_layers": None, "heads": None}
-            if idle := [name for name, default in own.items() if getattr(self, name) != default]:
-                raise ValueError(f"method.{', '.join(idle)} has no effect with generation 0.")
+        for module, own in SETTINGS_OF.items():
+            if not weights[module] and (idle := changed(self, own)):
+                raise ValueError(f"method.{', '.join(idle)} has no effect with {module} 0.")
         if not self.fusion and self.fusion_layers is not None:
             raise ValueError("method.fusion_layers has no effect with fusion off.")
-        if min(self.single_temperature, self.multi_temperature) <= 0:
-            raise ValueError("temperatures divide a cosine: above 0.")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight is a share, 0 to 1, not {self.weight}.")
+        refuse_out_of_range(
+            self,
+            above_0=("single_temperature", "multi_temperature"),
+            at_least_1=("fusion_layers", "decoder_layers", "heads"),
+            shares=("weight",),
+        )
         if self.max_tokens < 3:
             raise ValueError(f"max_tokens must leave room for start, a token and end; it is {self.max_tokens}.")
 

@@ -56,6 +56,7 @@ from dermis.towers.hf_text import HFTextTower
 from dermis.towers.masked_words import MaskedWords, WordHead
 from dermis.towers.pixel_decoder import PixelDecoder
 from dermis.towers.ragged import places
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.trained_text import TrainedTextTower
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.visible_patches import draw_visible, masked_count, masked_of, patch_trunk, visible_tokens
@@ -100,6 +101,8 @@ class M3AEConfig:
         for name in ("mask_words", "mask_patches"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is a share, between 0 and 1, not {getattr(self, name)}.")
+        sizes = ("width", "layers", "heads", "decoder_width", "decoder_layers", "decoder_heads")
+        refuse_out_of_range(self, above_0=("lr_factor",), at_least_1=sizes)
         if not 1 <= self.pixel_layer <= self.layers:
             raise ValueError(f"pixel_layer is one of the {self.layers} layers of co-attention, not {self.pixel_layer}.")
         weights = (self.words_weight, self.pixels_weight, self.matching_weight)

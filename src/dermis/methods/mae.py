@@ -42,6 +42,7 @@ from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.pixel_decoder import PixelDecoder
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.visible_patches import draw_visible, masked_count, masked_of, patch_trunk, visible_tokens
 
 
@@ -61,6 +62,7 @@ class MAEConfig:
     """targets are a patch's pixels normalised by their own mean and deviation"""
 
     def __post_init__(self) -> None:
+        refuse_out_of_range(self, at_least_1=("decoder_width", "decoder_layers", "decoder_heads"))
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio is a share of the patches, between 0 and 1, not {self.mask_ratio}.")
 

@@ -38,7 +38,7 @@ Shapes: B cases, T (case, text) occurrences, S distinct strings, P patches, E em
 """
 
 import math
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -52,6 +52,7 @@ from dermis.methods.aspects import aspects_of, grid
 from dermis.methods.captions import unit_length
 from dermis.methods.ontology_labels import OntologyLabels
 from dermis.registry import unknown
+from dermis.towers.settings import changed, refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 
 RELEASED_IGNORES = ("weigh", "i2t", "siblings", "duplicates", "chunk", "ontology")
@@ -89,10 +90,9 @@ class MAKEConfig:
     """model and loss as the release computes them, mistakes included"""
 
     def __post_init__(self) -> None:
+        refuse_out_of_range(self, above_0=("max_logit_scale",), shares=("ontology_beta",))
         if self.num_sentences < 0 or self.lambda_s < 0:
             raise ValueError(f"num_sentences ({self.num_sentences}) and lambda_s ({self.lambda_s}) are 0 or more.")
-        if not 0 <= self.ontology_beta <= 1:
-            raise ValueError(f"ontology_beta is a share, 0 to 1, not {self.ontology_beta}.")
         if self.num_sentences == 0 and (self.lambda_s or self.weights != "none"):
             raise ValueError("without sentences (num_sentences: 0) set lambda_s: 0 and weights: none.")
         if self.i2t == "images" and self.siblings != "excluded":
@@ -106,10 +106,8 @@ class MAKEConfig:
         without_effect |= {"ontology: null": ("ontology_beta",)} if self.ontology is None else {}
         without_effect |= {"weights: none": ("weigh",)} if self.weights == "none" else {}
         for because, names in without_effect.items():
-            for f in fields(self):
-                default = f.default_factory() if f.default_factory is not MISSING else f.default
-                if f.name in names and getattr(self, f.name) != default:
-                    raise ValueError(f"{f.name} has no effect with {because}; leave it out.")
+            for name in changed(self, names):
+                raise ValueError(f"{name} has no effect with {because}; leave it out.")
 
 
 @method("make")
@@ -228,9 +226,11 @@ class MAKE(nn.Module):
         return None if self.ontology is None else self.ontology.labels(diagnoses)
 
     def after_step(self, step: int) -> None:
-        """1/τ stays at or below its largest value; the soft labels fade."""
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
+        """1/τ stays at or below its largest value, if it is trained; the soft labels fade."""
+        c = self.config
+        if c.learn_scale:
+            with torch.no_grad():
+                self.model.logit_scale.clamp_(min=0 if c.as_released else None, max=math.log(c.max_logit_scale))
         if self.ontology is not None:
             self.ontology.done.fill_(step + 1)
 

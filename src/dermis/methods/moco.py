@@ -35,6 +35,7 @@ from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.projection import projection
+from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)
@@ -51,6 +52,7 @@ class MoCoConfig:
     """width of q and k"""
 
     def __post_init__(self) -> None:
+        refuse_out_of_range(self, above_0=("temperature",), at_least_1=("queue", "projection"))
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum lies in [0, 1), not {self.momentum}.")
 

@@ -32,6 +32,7 @@ from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.label_heads import Relation, refuse_without_effect
+from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)
@@ -56,6 +57,7 @@ class MultiLabelConfig:
     """draw the last layers afresh where pre-training left some"""
 
     def __post_init__(self) -> None:
+        refuse_out_of_range(self, at_least_1=("width", "heads", "feedforward", "layers"))
         refuse_without_effect(self)
 
 
@@ -75,9 +77,7 @@ class MultiLabel(nn.Module):
     def __init__(self, model: Branches, config: MultiLabelConfig) -> None:
         """Raises ValueError if there is no label to learn."""
         super().__init__()
-        if not config.targets:
-            raise ValueError("the classifier needs method.targets: label columns and their classes.")
-        self.model, self.config, self.targets = model, config, config.targets
+        self.model, self.config, self.targets = model, config, targets_of(config)
         before = model.parts["labels"].state_dict() if "labels" in model.parts else {}
         settings = {
             name: getattr(config, name) for name in ("relation", "width", "heads", "feedforward", "layers", "dropout")
@@ -89,6 +89,13 @@ class MultiLabel(nn.Module):
         """Equation (1)."""
         logits = self.model.parts["labels"](self.model.encode_first_views(batch))
         return {"loss": label_loss(logits, batch["label_BL"])}
+
+
+def targets_of(config: Any) -> dict[str, list[str]]:
+    """Label column -> its classes, of a classifier's settings; ValueError if there is no label to learn."""
+    if not config.targets:
+        raise ValueError("the classifier needs method.targets: label columns and their classes.")
+    return config.targets
 
 
 def label_loss(logits: Sequence[Tensor], label_BL: Tensor) -> Tensor:

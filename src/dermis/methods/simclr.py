@@ -34,6 +34,7 @@ from dermis.methods import method
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.projection import projection
+from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)
@@ -48,6 +49,9 @@ class SimCLRConfig:
     """g: two layers, or the three of SM3's release"""
     chunk: int | None = None
     """views scored at a time; memory falls from 4 B·B to 2 chunk·B floats, the value does not change"""
+
+    def __post_init__(self) -> None:
+        refuse_out_of_range(self, above_0=("temperature",), at_least_1=("projection",))
 
 
 @method("simclr")

@@ -46,6 +46,7 @@ from dermis.methods.tables import CASE, TableSettings, add_tables, go_on
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.pooling import Pooling
+from dermis.towers.settings import refuse_out_of_range
 
 LEVELS = {"nested": ("lesion", "patient"), "flat": (CASE,), "lesion": ("lesion",), "patient": ("patient",)}
 
@@ -73,10 +74,7 @@ class SLIMPConfig(TableSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"method.weight is a share from 0 to 1, not {self.weight}.")
-        if self.temperature <= 0:
-            raise ValueError(f"method.temperature must be above 0, not {self.temperature}.")
+        refuse_out_of_range(self, above_0=("temperature",), at_least_1=("projection",), shares=("weight",))
         if self.weight != 0.5 and self.levels != "nested":
             raise ValueError(f"weight has no effect with levels {self.levels}: it mixes the two of nested.")
         if self.pooling != "mean" and self.levels not in ("nested", "patient"):

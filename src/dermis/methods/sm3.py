@@ -59,8 +59,10 @@ from dermis.towers.build import BranchesConfig
 from dermis.towers.freeze import freeze
 from dermis.towers.label_heads import LabelHeads, Relation, refuse_without_effect
 from dermis.towers.projection import projection
+from dermis.towers.settings import refuse_out_of_range
 
-FUSIONS = ("none", "concat", "sep_shared", "sep_sep")
+PAIRING = ("sep_shared", "sep_sep")
+"""the fusions with heads that pair the modalities"""
 
 
 @dataclass(kw_only=True)
@@ -97,7 +99,11 @@ class SM3Config:
     """compute what the release computes (differences 1 to 5)"""
 
     def __post_init__(self) -> None:
-        if self.style and not (self.as_released and self.fusion in FUSIONS[2:]):
+        sizes = ("projection", "width", "heads", "feedforward", "layers", "sample")
+        refuse_out_of_range(self, above_0=("temperature",), at_least_1=sizes)
+        if min(self.clusters, default=0) < 1:
+            raise ValueError(f"clusters are 1 or more of each label, not {self.clusters}.")
+        if self.style and not (self.as_released and self.fusion in PAIRING):
             raise ValueError("style has an effect with as_released and fusion sep_shared or sep_sep only; leave it 0.")
         refuse_without_effect(self)
 
@@ -129,7 +135,7 @@ class SM3(nn.Module):
         self.own = nn.ModuleDict({name: head(dim=dim) for name, dim in model.dims.items()})
         if config.fusion == "concat":
             self.together = head(dim=model.dim)
-        elif config.fusion != "none":
+        elif config.fusion in PAIRING:
             model.add("pair", width=config.projection, shared=config.fusion == "sep_shared")
 
     @property
@@ -208,7 +214,7 @@ class SM3(nn.Module):
 
     def _paired(self, h: dict[str, Tensor]) -> list[Tensor]:
         """Projections p into the space of both modalities: dermoscopy 1, photograph 1, dermoscopy 2, photograph 2."""
-        if self.config.fusion not in ("sep_shared", "sep_sep"):
+        if self.config.fusion not in PAIRING:
             return []
         return [self.model.parts["pair"](name, h[f"{name}{v}"]) for v in (1, 2) for name in self.model.pictures]
 

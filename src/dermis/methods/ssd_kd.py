@@ -65,6 +65,7 @@ from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig, rebuild_branches
 from dermis.towers.freeze import freeze
 from dermis.towers.layouts import SETTINGS
+from dermis.towers.settings import changed, refuse_out_of_range
 from dermis.towers.weights import fetch_folder, read_weights
 
 WEIGHTS = ("hard", "soft", "turned", "similar", "distance", "angle", "gram")
@@ -107,14 +108,17 @@ class SSDKDConfig:
         weights = {name: getattr(self, name) for name in WEIGHTS}
         if min(weights.values()) < 0 or not any(weights.values()):
             raise ValueError(f"{', '.join(WEIGHTS)} are weights of terms: none below 0, and not all 0.")
-        for setting, default, terms in (
-            ("class_weights", True, ("hard",)),
-            ("temperature", 4.0, ("soft", "turned")),
-            ("similarity_temperature", 0.5, ("similar",)),
-            ("keep_turned", 1.0, ("turned",)),
-            ("keep_similar", 0.75, ("similar",)),
+        refuse_out_of_range(
+            self, above_0=("temperature", "similarity_temperature"), shares=("keep_turned", "keep_similar")
+        )
+        for setting, terms in (
+            ("class_weights", ("hard",)),
+            ("temperature", ("soft", "turned")),
+            ("similarity_temperature", ("similar",)),
+            ("keep_turned", ("turned",)),
+            ("keep_similar", ("similar",)),
         ):
-            if getattr(self, setting) != default and not any(weights[term] for term in terms):
+            if changed(self, [setting]) and not any(weights[term] for term in terms):
                 raise ValueError(f"{setting} has no effect where {' and '.join(terms)} weigh nothing; leave it out.")
 
 

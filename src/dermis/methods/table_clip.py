@@ -29,6 +29,7 @@ from dermis.methods import method
 from dermis.methods.tables import CASE, TableSettings, add_tables, go_on
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
+from dermis.towers.settings import refuse_out_of_range
 
 START = {"clip": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}
 """loss -> s and b at step 0"""
@@ -45,6 +46,10 @@ class TableCLIPConfig(TableSettings):
     """width of the common space"""
     equal_rows: Literal["once", "literal"] = "literal"
     """cases whose tables read alike: one table of all, as ``duplicates: shared`` of the texts' pages, or negatives"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_out_of_range(self, at_least_1=("projection",))
 
 
 @method("table_clip")

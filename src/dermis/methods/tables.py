@@ -10,6 +10,7 @@ from dermis.cases.table_schema import LEVELS, TableSchema, metadata_columns
 from dermis.recipe import to_mapping
 from dermis.registry import unknown
 from dermis.towers.branches import Branches
+from dermis.towers.settings import refuse_out_of_range
 
 PARTS = ("tables", "spaces")
 CASE = "case"
@@ -34,9 +35,7 @@ class TableSettings:
     """level -> means, deviations and categories of its columns (none: learnt from the training cases)"""
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"method.{name} must be at least 1, not {getattr(self, name)}.")
+        refuse_out_of_range(self, at_least_1=("width", "layers", "heads"))
         described = {column for schema in self.tables.values() for column in schema.columns}
         turning = {
             f"{c}_{part}": c for schema in self.tables.values() for c in schema.circular for part in ("sin", "cos")
@@ -116,7 +115,7 @@ def same_settings(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
 
     Settings and not shapes are compared: attention of two heads and of four has the same shapes.
     """
-    for name in old.keys() | new.keys():
+    for name in sorted(old.keys() | new.keys()):
         if name != "schemas" and old.get(name) != new.get(name):
             raise ValueError(
                 f"model.weights was trained with {name} {old.get(name)!r} of its {part}, and this recipe says "

@@ -7,6 +7,7 @@ transformers its settings too.
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dermis.model import open_clip_layout
 from dermis.model.card import Card, render
 from dermis.model.whole_folder import written_whole
 from dermis.recipe import build, to_mapping, write_yaml
+from dermis.registry import unknown
 from dermis.towers.branches import Branches
 from dermis.towers.build import (
     HF,
@@ -44,6 +46,13 @@ from dermis.towers.weights import FOLDER, HUB, fetch_folder, load_strictly, read
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 TOKENIZER = "text/tokenizer.json"
+NEEDS: dict[str, set[str]] = {
+    "open_clip": set(),
+    "two_tower": {"config", "names"},
+    "branches": {"config", "parts"},
+    "image_tower": {"config"},
+}
+"""kind of model -> what its settings must say"""
 
 
 def save(
@@ -141,9 +150,7 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
         return sm3.read(checkpoint).to(device).eval()
     if not (folder / SETTINGS).is_file():
         return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    if settings.get("format", 0) > FORMAT:
-        raise ValueError(f"{folder} was written by dermis {settings.get('dermis')}, which is newer; upgrade dermis.")
+    settings = _settings(folder / SETTINGS)
     if settings["kind"] == "open_clip":
         return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
     _refuse(quick_gelu, folder)
@@ -165,6 +172,31 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
             tensors = open_clip_layout.from_open_clip(model, tensors)
     load_strictly(model, tensors, str(folder))
     return model.to(device).eval()
+
+
+def name_of(source: Path | str) -> str:
+    """What people call a model: its repository's or folder's name; of RUN/model, as training leaves it, the run's."""
+    if str(source).startswith(HUB):
+        return str(source).rpartition("/")[2]
+    folder = Path(os.path.abspath(str(source).removeprefix(FOLDER)))
+    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What ``dermis.json`` says; ValueError for one that ``save`` did not write, or that a newer dermis did."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(settings, dict) or not isinstance(settings.get("format"), int):
+        raise ValueError(f"{path} has no format number: it is not what dermis writes.")
+    if settings["format"] > FORMAT:
+        raise ValueError(f"{path} was written by dermis {settings.get('dermis')}, which is newer; upgrade dermis.")
+    if settings.get("kind") not in NEEDS:
+        raise unknown(f"kind of model in {path}", settings.get("kind"), NEEDS)
+    if lacks := NEEDS[settings["kind"]] - settings.keys():
+        raise ValueError(f"{path} lacks {', '.join(sorted(lacks))}: it is damaged.")
+    return settings
 
 
 def _refuse(quick_gelu: bool | None, source: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from dermis.model.generate import generator_of
 from dermis.model.look import evaluating, evaluation_view
 from dermis.pictures.store import read_bytes
 from dermis.towers.branches import Branches
@@ -43,7 +44,15 @@ def view_of(picture: Picture, model: nn.Module) -> Tensor:
 def encode_pictures(
     model: nn.Module, pictures: Sequence[Picture], *, normalize: bool = True, batch_size: int = 32
 ) -> np.ndarray:
-    """Embeddings (N, E) float32 of pictures; of an image tower alone, its pooled vectors (N, D)."""
+    """Embeddings (N, E) float32 of pictures; of an image tower alone, its pooled vectors (N, D).
+
+    Raises ValueError for no pictures, for one that cannot be read, and for a model that looks at several of a case.
+    """
+    if isinstance(model, Branches):
+        towers = " or ".join(f'model.picture_towers["{column}"]' for column in model.pictures)
+        raise ValueError(f"this model has a tower for each picture of a case: give {towers} in its place.")
+    if isinstance(pictures, str | Path) or not len(pictures):
+        raise ValueError(f"give a list of one picture or more, such as ['photo.jpg']; got {pictures!r}.")
     device, rows = next(model.parameters()).device, []
     with evaluating(model), torch.inference_mode():
         for start in range(0, len(pictures), batch_size):
@@ -56,7 +65,14 @@ def encode_pictures(
 
 
 def encode_texts(model: TwoTower, texts: Sequence[str], *, normalize: bool = True, batch_size: int = 256) -> np.ndarray:
-    """Embeddings (N, E) float32 of texts; each distinct one is encoded once, short ones beside short ones."""
+    """Embeddings (N, E) float32 of texts; each distinct one is encoded once, short ones beside short ones.
+
+    Raises ValueError for no texts, and for a model that knows none.
+    """
+    if not hasattr(model, "encode_text"):
+        raise ValueError(f"this model ({type(model).__name__}) knows no texts, only pictures.")
+    if isinstance(texts, str) or not texts:
+        raise ValueError(f"give a list of one text or more, such as ['a melanoma']; got {texts!r}.")
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     device, rows = next(model.parameters()).device, []
     with evaluating(model), torch.inference_mode():
@@ -73,8 +89,8 @@ def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: 
     """Each name's probability for one picture, the likeliest first: softmax of the scaled cosines with
     ``template`` filled with each name (Radford et al. 2021, Section 3.1.2).
 
-    The probabilities compare the given names with each other only. Raises ValueError for no names, or a template
-    without {}.
+    The probabilities compare the given names with each other only. Raises ValueError for no names, a template without
+    {}, and a model that knows no texts.
     """
     text_CE = encode_texts(model, prompts(names, template))
     return name_probabilities(model, encode_pictures(model, [picture])[0], text_CE, names)
@@ -83,8 +99,8 @@ def classify(model: TwoTower, picture: Picture, names: Sequence[str], template: 
 def prompts(names: Sequence[str], template: str = TEMPLATE) -> list[str]:
     """The template filled with each name; raises ValueError for no names, one that is there twice, or a template
     without {}."""
-    if not names:
-        raise ValueError("give at least one name, such as ['melanoma', 'nevus'].")
+    if isinstance(names, str) or not names:
+        raise ValueError(f"give a list of at least one name, such as ['melanoma', 'nevus']; got {names!r}.")
     if twice := [name for name in dict.fromkeys(names) if list(names).count(name) > 1]:
         raise ValueError(f"each name is given once; {twice[0]!r} is there {list(names).count(twice[0])} times.")
     if template.count("{}") != 1:
@@ -106,6 +122,7 @@ def generate(model: TwoTower, picture: Picture, dialogue: str | None = None, **s
     ``search``: settings of ``dermis.towers.generation.generate`` (strategy, beams, max_tokens, …). Raises ValueError
     for a model that says no texts, and for a dialogue where its generator was not taught to see one.
     """
+    generator_of(model)  # before the picture is opened
     device = next(model.parameters()).device
     with evaluating(model):
         view_1CHW = view_of(picture, model)[None].to(device)
@@ -119,6 +136,8 @@ def predict_labels(model: Branches, **pictures: Picture) -> dict[str, dict[str, 
     dermoscopy="dermoscopy.jpg")``. Raises ValueError for a picture too few or too many, and for a model that was taught
     no labels. ``dermis.read_checklist`` makes the seven-point score of it.
     """
+    if not isinstance(model, Branches):
+        raise ValueError(f"this model ({type(model).__name__}) was taught no labels.")
     if set(pictures) != set(model.pictures):
         raise ValueError(f"this model looks at {' and '.join(model.pictures)}; given: {', '.join(pictures) or 'none'}.")
     device = next(model.parameters()).device

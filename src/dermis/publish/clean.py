@@ -1,21 +1,21 @@
-"""What of a model folder may travel, and texts without the places of the machine that it was made on.
+"""What of a model folder may travel, without the places of the machine that it was made on.
 
 Only files that dermis writes travel, by name; what else lies in the folder stays behind. Of a path its last name is
 kept (``/mnt/clinic/cases.parquet`` becomes ``cases.parquet``), of unreadable pictures their number instead of case ids.
 """
 
 import json
-import os
 import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dermis.publish.paths import PATH, clean_text, last_name
 from dermis.recipe import read_yaml
 from dermis.towers.weights import FOLDER, HUB
 
@@ -33,11 +33,11 @@ PLACES = (
     *("ontology", "concept_terms"),
 )
 """settings of a recipe that are paths or may be; others keep what is no absolute path"""
-PATH = re.compile(
-    r"(?:(?<![\w.)\]<>}!/~-])(?:file://|~[\w.-]*)?/(?:[^\s/\"'`,;:<>|()]+/)*[^\s/\"'`,;:<>|()]+/?)"
-    r"|(?<!\w)[A-Za-z]:[\\/][^\s\"'`,;<>|]+|\\\\[\w.-]+\\[^\s\"'`,;<>|]+"
-)
-"""an absolute path of Linux, macOS or Windows in a text; no URL, no fraction, no path inside an archive"""
+
+
+def travels(name: str) -> bool:
+    """Is this path, relative to a model folder, a file that is published?"""
+    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in TRAVELS)
 
 
 def copy_clean(model: Path, folder: Path, *, decision: bool = True) -> list[str]:
@@ -48,7 +48,7 @@ def copy_clean(model: Path, folder: Path, *, decision: bool = True) -> list[str]
         name = path.relative_to(model).as_posix()
         if name == "README.md" or (not decision and name.startswith("decision/")):
             continue
-        if not any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in TRAVELS):
+        if not travels(name):
             left.append(name)
             continue
         target = folder / name
@@ -65,20 +65,6 @@ def copy_clean(model: Path, folder: Path, *, decision: bool = True) -> list[str]
     return left
 
 
-def last_name(path: str) -> str:
-    """The last part of a path, of Windows too; of somebody's home folder nothing."""
-    if os.path.expanduser(path).rstrip("/\\") == str(Path.home()):
-        return "."
-    return PureWindowsPath(path).name if "\\" in path else PurePosixPath(path).name or "."
-
-
-def clean_text(text: str, known: tuple[str, ...] = ()) -> str:
-    """``text`` with each absolute path cut to its last name; ``known``: paths that may have spaces in them."""
-    for place in known:
-        text = text.replace(place, last_name(place))
-    return PATH.sub(lambda found: last_name(found.group().removeprefix("file://")), text)
-
-
 def clean_command(command: str) -> str:
     """A command line with each path, relative ones too, cut to its last name."""
     try:
@@ -89,10 +75,9 @@ def clean_command(command: str) -> str:
 
 
 def _word(word: str) -> str:
+    """One word of a command; of ``--data.root=PATH`` and ``split=PATH`` the name before the sign stays."""
     option, equals, value = word.partition("=")
-    if equals and option.startswith("-"):
-        return f"{option}={_place(value)}"
-    return _place(word)
+    return f"{option}={_place(value)}" if equals and re.fullmatch(r"[\w.-]+", option) else _place(word)
 
 
 def _place(value: str) -> str:

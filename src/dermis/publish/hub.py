@@ -1,9 +1,8 @@
 """A finished folder to the model hub."""
 
-from fnmatch import fnmatch
 from pathlib import Path
 
-from dermis.publish.clean import TRAVELS
+from dermis.publish.clean import travels
 from dermis.towers.layouts import SETTINGS
 
 STARTS_WITH = {".gitattributes", "README.md", "LICENSE"}
@@ -31,7 +30,7 @@ def upload(folder: Path, repository: str, *, private: bool = False) -> str:
         if private and not found.private:  # create_repo leaves one that exists as it is
             raise ValueError("it is public already, and --private would have no effect; change it on the hub first.")
         stale = sorted(there - {add.path_in_repo for add in adds})
-        gone = [CommitOperationDelete(n) for n in stale if any(fnmatch(n, p) for p in (*TRAVELS, "onnx/*"))]
+        gone = [CommitOperationDelete(name) for name in stale if travels(name) or name.startswith("onnx/")]
         api.create_commit(repository, [*gone, *adds], commit_message="dermis publish")
     except (*HfHubHTTPError.__bases__, OSError, ValueError) as error:  # the bases are its HTTP library's, by version
         raise ValueError(f"not published to {repository!r}: {error}") from None

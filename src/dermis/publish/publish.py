@@ -5,12 +5,15 @@ import json
 import tempfile
 from pathlib import Path
 
+from torch import nn
+
 from dermis.model import load
 from dermis.model.card import Card
 from dermis.model.whole_folder import written_whole
-from dermis.publish.clean import clean_text, copy_clean, leftovers
+from dermis.publish.clean import copy_clean, leftovers
 from dermis.publish.complete_card import complete
 from dermis.publish.hub import upload
+from dermis.publish.paths import clean_text
 from dermis.towers.layouts import SETTINGS
 from dermis.towers.weights import FOLDER, HUB
 
@@ -92,10 +95,10 @@ def _write(source: Path, folder: Path, card: Card, place: str, onnx: bool, decis
     (folder / "README.md").write_text(complete(folder, model, card, name, place, about), encoding="utf-8")
     if found := leftovers(folder):
         raise ValueError(f"texts still say where this machine keeps things: {'; '.join(found)}. Nothing is published.")
-    return [f"not published, because dermis did not write it: {name}" for name in left]
+    return [f"not published, because dermis did not write it: {file}" for file in left]
 
 
-def _graphs(model: object, folder: Path) -> str:
+def _graphs(model: nn.Module, folder: Path) -> str:
     """Write the graphs; returns what the card says of them."""
     import onnxruntime
 

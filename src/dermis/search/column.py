@@ -1,5 +1,6 @@
 """The pictures of one column: which have a vector, and the others opened, seen by the model and remembered."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,10 +30,7 @@ def look_at(
     """Path -> (identity, content) of what has a vector now, path -> what is wrong with it, and how many were new."""
     found: dict[str, tuple[bytes, bytes]] = {}
     bad: dict[str, str] = {}
-    times: dict[str, int] = {}
-    for path in paths:
-        if path is not None:
-            times[path] = times.get(path, 0) + 1
+    times = Counter(path for path in paths if path is not None)
     unseen = []
     for path in times:
         identity = identity_of(root, path)

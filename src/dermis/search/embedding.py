@@ -20,7 +20,7 @@ from dermis.search.column import look_at
 from dermis.search.encoder import Encoder
 from dermis.search.folder import UNFINISHED, Embeddings, read_facts
 from dermis.search.parts import Parts
-from dermis.search.publish import publish, same
+from dermis.search.writing import same, write
 
 NO_PICTURE = "the case has no picture."
 
@@ -88,7 +88,7 @@ def write_embeddings(
     if before is not None and same(before, cases, pictures_NC):
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         return Written(before, new, left_out)
-    publish(folder, encoder, source, cases, pictures_NC, known)
+    write(folder, encoder, source, cases, pictures_NC, known)
     return Written(Embeddings.open(folder), new, left_out)
 
 

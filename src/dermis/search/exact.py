@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dermis.evaluation.prompt_classification import unit_length
+
 QUERIES = 256
 """queries that are compared at a time"""
 CELLS = 2_097_152
@@ -82,7 +84,7 @@ def checked(query_QD: np.ndarray, vector_ND: np.ndarray, k: int) -> np.ndarray:
         raise ValueError(f"queries must be (queries, {vector_ND.shape[1]}), as the vectors; they are {query_QD.shape}.")
     if not np.isfinite(query_QD).all():
         raise ValueError("a query is not finite.")
-    return query_QD / np.maximum(np.linalg.norm(query_QD, axis=1, keepdims=True), 1e-12)
+    return unit_length(query_QD)
 
 
 def rank(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dermis.cases.manifest import Manifest
+from dermis.towers.weights import HUB
 
 FORMAT = 1
 FACTS, CASES = "embeddings.json", "cases.parquet"
@@ -53,7 +54,7 @@ class Embeddings:
     def model(self) -> str:
         """The model that made them, as `dermis.load` takes it."""
         source = str(self.facts["model"])
-        return source if source.startswith("hf-hub:") else os.path.normpath(self.folder / source)
+        return source if source.startswith(HUB) else os.path.normpath(self.folder / source)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Embeddings":

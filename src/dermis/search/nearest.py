@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from dermis.evaluation.prompt_classification import unit_length
 from dermis.model import load
 from dermis.model.use import Picture
 from dermis.pictures.store import read_bytes
@@ -107,7 +108,7 @@ def found_rows(
         raise ValueError(f"k must be at least 1; it is {k}.")
     allowed_N, parts = chosen(found.cases, where), [part_D for part_D in (picture_D, text_D) if part_D is not None]
     weights = [1.0] if len(parts) == 1 else [1 - (w := 0.5 if text_weight is None else text_weight), w]
-    query_D = sum(w * _unit(part_D) for w, part_D in zip(weights, parts, strict=True))
+    query_D = np.array(weights) @ unit_length(np.array(parts, np.float64))
     if own_N is not None and leave_out == "patient" and own_N.any():
         groups = found.cases.groups()
         own_N = groups.isin(groups[own_N]).to_numpy(dtype=bool)
@@ -176,11 +177,6 @@ def _bytes_of(found: Embeddings, picture: Picture | Mapping[str, Picture]) -> di
         path = Path(one).expanduser()
         data[column] = read_bytes(path.parent, path.name)
     return data
-
-
-def _unit(x_D: np.ndarray) -> np.ndarray:
-    x_D = np.asarray(x_D, np.float64)
-    return x_D / max(float(np.linalg.norm(x_D)), 1e-12)
 
 
 def _table(found: Embeddings, row_K: np.ndarray, cosine_K: np.ndarray) -> pd.DataFrame:

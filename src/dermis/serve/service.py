@@ -24,6 +24,7 @@ from dermis.evaluation.prompt_classification import unit_length
 from dermis.explain import Map, explain, kinds_of
 from dermis.language.concept_terms import concept_terms
 from dermis.model import load
+from dermis.model.folder import name_of
 from dermis.model.look import evaluating, evaluation_view, picture_towers
 from dermis.model.use import encode_texts, generate, label_probabilities, name_probabilities, prompts
 from dermis.pictures import PictureError
@@ -97,8 +98,7 @@ class Service:
     @property
     def name(self) -> str:
         """The model's, for people."""
-        name = self.folder.resolve().name
-        return self.folder.resolve().parent.name if name == "model" else name
+        return name_of(self.settings.model)
 
     @property
     def promise(self) -> float | None:
@@ -224,7 +224,8 @@ class Service:
         picture_D = None if seen is None else seen.projected if by_text else seen.feature
         own_N = None
         if case is not None:
-            own_N = showing(self.embeddings, dict(zip(self.encoder.columns, case.data.values(), strict=True)))
+            sent = (case.data[column] for column in self.columns)  # the embeddings' columns may have other names
+            own_N = showing(self.embeddings, dict(zip(self.encoder.columns, sent, strict=True)))
         if picture_D is None and text is None:
             raise AskedError("nothing to search for: send pictures, a text, or both.")
         with asked():

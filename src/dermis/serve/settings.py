@@ -8,6 +8,8 @@ from pathlib import Path
 ENVIRONMENT = "DERMIS_SERVE"
 """how the worker processes are told (JSON; the token itself is read from its file by each)"""
 
+SHOWN = ("diagnosis",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -16,7 +18,7 @@ class Settings:
     model: str
     embeddings: str | None = None
     """folder of `dermis embed`, to search in"""
-    show: tuple[str, ...] = ("diagnosis",)
+    show: tuple[str, ...] = SHOWN
     """columns of a found case that are told"""
     thumbnails: bool = False
     """are small pictures of found cases given out?"""
@@ -43,8 +45,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be more than 0; it is {value}.")
-        if self.thumbnails and self.embeddings is None:
-            raise ValueError("thumbnails have no effect without embeddings to search in.")
+        for name, given in (("thumbnails", self.thumbnails), ("show", tuple(self.show) != SHOWN)):
+            if given and self.embeddings is None:
+                raise ValueError(f"{name} has no effect without embeddings to search in.")
         self.token()
 
     def token(self) -> str | None:

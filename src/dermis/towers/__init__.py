@@ -21,6 +21,12 @@ class Features(NamedTuple):
     grid: tuple[int, int] | None = None
     """rows and columns of patches, rows x columns = P"""
 
+    def with_patches(self) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """All three, of a tower whose patches are as wide as its pooled vector; ValueError for another."""
+        if self.patch_BPD is None or self.grid is None or self.patch_BPD.shape[-1] != self.pooled_BD.shape[-1]:
+            raise ValueError("this image tower has no patches as wide as its pooled vector; pool by 'token' or 'avg'.")
+        return self.pooled_BD, self.patch_BPD, self.grid
+
 
 @dataclass(frozen=True)
 class Transform:

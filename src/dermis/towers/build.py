@@ -17,6 +17,7 @@ from dermis.towers import Transform
 from dermis.towers.branches import Branches
 from dermis.towers.freeze import freeze
 from dermis.towers.image import ImageTower, classifier_keys, create_trunk, transform_of
+from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.text import small_text_tower
 from dermis.towers.trained_text import trained_text_tower
 from dermis.towers.two_tower import TwoTower
@@ -56,6 +57,9 @@ class ImageTowerConfig:
     freeze: bool = False
     """keep the weights as they are"""
 
+    def __post_init__(self) -> None:
+        refuse_out_of_range(self, at_least_1=("size",))
+
 
 @dataclass(kw_only=True)
 class TextTowerConfig:
@@ -88,6 +92,9 @@ class TextTowerConfig:
     freeze: bool = False
     """keep the weights as they are"""
 
+    def __post_init__(self) -> None:
+        refuse_out_of_range(self, at_least_1=("width", "layers", "heads", "context_length"))
+
 
 @dataclass(kw_only=True)
 class TwoTowerConfig:
@@ -104,6 +111,9 @@ class TwoTowerConfig:
     """bias added to the scaled cosine at step 0, trained; SigLIP starts at -10 (None: no bias, or the model's own)"""
     quick_gelu: bool | None = None
     """open_clip:NAME only: the activation the weights were trained with (None: as the model's configuration says)"""
+
+    def __post_init__(self) -> None:
+        refuse_out_of_range(self, above_0=("logit_scale_init",), at_least_1=("embed_dim",))
 
 
 @dataclass(kw_only=True)
@@ -177,8 +187,8 @@ def rebuild_branches(settings: Mapping[str, Any], tensors: Mapping[str, Tensor],
 def build_two_tower(config: TwoTowerConfig, seed: int = 0, pretrained: bool = True) -> TwoTower:
     """The model that ``config`` describes; what is random in it follows ``seed``, the global generator stays as it was.
 
-    ``pretrained=False`` reads no weights (the caller has them all). Raises ValueError, with a sentence, for unknown
-    names, weights that do not fit and settings without effect.
+    ``pretrained=False`` reads no weights (the caller has them all); an open_clip:NAME model comes with its own in any
+    case. Raises ValueError, with a sentence, for unknown names, weights that do not fit and settings without effect.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -4,7 +4,6 @@ CoCa: Contrastive Captioners are Image-Text Foundation Models (Yu et al., TMLR 2
 states of the tokens so far attend to each other, then to queries that were pooled from the picture's patches.
 """
 
-import torch
 from open_clip.transformer import AttentionalPooler, MultimodalTransformer
 from torch import Tensor, nn
 
@@ -33,22 +32,3 @@ class CaptionDecoder(nn.Module):
         state_BLD, real_BL = padded(state_ND, offsets_B1, int(lengths.max()))
         # what stands behind a text's end is seen by nobody: the blocks are causal
         return self.vocabulary(self.blocks(self.pooler(patch_BPD), state_BLD)[real_BL])
-
-
-@torch.no_grad()
-def greedy(
-    decoder: CaptionDecoder, text: nn.Module, patch_BPD: Tensor, start: int, end: int, max_tokens: int
-) -> list[list[int]]:
-    """The likeliest next token, again and again: token ids without ``start``, up to ``end`` (left out), per picture."""
-    said = [[start] for _ in patch_BPD]
-    for _ in range(max_tokens):
-        open_ = [i for i, tokens in enumerate(said) if tokens[-1] != end]
-        if not open_:
-            break
-        lengths = torch.tensor([len(said[i]) for i in open_], device=patch_BPD.device)
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        tokens = torch.tensor([t for i in open_ for t in said[i]], device=patch_BPD.device)
-        logits_NV = decoder(patch_BPD[open_], text.token_states(tokens, offsets), offsets)
-        for i, token in zip(open_, logits_NV[offsets[1:] - 1].argmax(1).tolist(), strict=True):
-            said[i].append(token)
-    return [[t for t in tokens[1:] if t != end] for tokens in said]

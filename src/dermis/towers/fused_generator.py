@@ -62,13 +62,9 @@ class FusedGenerator(nn.Module):
 
 
 def grid_of(tower: Any) -> tuple[int, int]:
-    """Rows and columns of an image tower's patches at its own picture size; ValueError for a tower without patches."""
+    """Rows and columns of an image tower's patches at its own picture size; ValueError for a tower without."""
     was_training = tower.training
     with torch.no_grad():
         features = tower.eval().features(torch.zeros(1, 3, *tower.transform.size))
     tower.train(was_training)
-    if features.patch_BPD is None:
-        raise ValueError("the generator looks at patches, and this image tower has none.")
-    if features.patch_BPD.shape[-1] != tower.dim:
-        raise ValueError("the generator wants patches as wide as the pooled vector; pool by 'token' or 'avg'.")
-    return features.grid
+    return features.with_patches()[2]

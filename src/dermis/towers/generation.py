@@ -52,20 +52,22 @@ def generate(
     top_p: float = 0.9,
     temperature: float = 1.0,
     min_tokens: int = 1,
-    max_tokens: int = 60,
+    max_tokens: int | None = None,
     length_penalty: float = 1.0,
     seed: int = 0,
     steps: Callable[[Generator, Tensor, Tensor | None], Step] = remembering,
 ) -> list[list[int]]:
     """What the generator says about each case: token ids without start and end.
 
-    Each text has at least ``min_tokens`` tokens before its end and at most ``max_tokens`` with it; padding and start
-    are never said. ``beams`` and ``length_penalty`` (0 prefers short texts, 1 is the mean) are for beam search,
-    ``top_p``, ``temperature`` and ``seed`` for the nucleus. Dropout is off. Raises ValueError for an unknown strategy
-    or a wrong setting of it, for lengths that the generator cannot say, and for a case all of whose memory is masked.
+    Each text has at least ``min_tokens`` tokens before its end and at most ``max_tokens`` with it (None: what the
+    generator can say); padding and start are never said. ``beams`` and ``length_penalty`` (0 prefers short texts, 1 is
+    the mean) are for beam search, ``top_p``, ``temperature`` and ``seed`` for the nucleus. Dropout is off. Raises
+    ValueError for an unknown strategy or a wrong setting of it, for lengths that the generator cannot say, and for a
+    case all of whose memory is masked.
     """
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
+    max_tokens = generator.max_tokens if max_tokens is None else max_tokens
     if not 0 <= min_tokens <= max_tokens <= generator.max_tokens or max_tokens < 1:
         raise ValueError(
             f"a text has 1 to {generator.max_tokens} tokens of this generator, not {min_tokens} to {max_tokens}."

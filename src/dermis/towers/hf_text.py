@@ -158,11 +158,11 @@ def hf_text_tower(
 ) -> HFTextTower:
     """A tower from a local folder or the hub's name of a model, its weights in float32.
 
-    ``context_length``: tokens at most (default: the model's positions). ``pretrained=False`` reads settings and
-    tokenizer only. ``layers``: only the first this many (None: all). ``freeze_layers``: the embeddings and this many
-    first layers keep their weights (None: all learn). Raises ValueError, with a sentence, if transformers is missing,
-    if there is no such folder, if weights are missing, or if the encoder is not made of BERT's layers and some shall be
-    left out or frozen.
+    ``context_length``: tokens at most (default: as many as the model has positions for). ``pretrained=False`` reads
+    settings and tokenizer only. ``layers``: only the first this many (None: all). ``freeze_layers``: the embeddings and
+    this many first layers keep their weights (None: all learn). Raises ValueError, with a sentence, if transformers is
+    missing, if there is no such folder, if weights are missing, or if the encoder is not made of BERT's layers and some
+    shall be left out or frozen.
     """
     try:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -184,7 +184,7 @@ def hf_text_tower(
         raise ValueError(f"transformers cannot load {source}: {error}") from None
     if missing:
         raise ValueError(f"{source} lacks {len(missing)} tensors of its encoder, the first {missing[0]!r}.")
-    positions = getattr(encoder.config, "max_position_embeddings", 512)
+    positions = _positions(encoder)
     if context_length is not None and context_length > positions:
         raise ValueError(f"context_length {context_length} is more than the {positions} positions of {source}.")
     if layers is not None:
@@ -193,6 +193,13 @@ def hf_text_tower(
     if freeze_layers is not None:
         _freeze_first(encoder, freeze_layers, source)
     return HFTextTower(encoder, HFTokenizer(tokenizer, context_length or positions), pooling, last_layers)
+
+
+def _positions(encoder: nn.Module) -> int:
+    """Tokens that the encoder has positions for. RoBERTa's begin after its padding's: the first few are never used."""
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return getattr(encoder.config, "max_position_embeddings", 512) - (0 if padding is None else padding + 1)
 
 
 def _freeze_first(encoder: nn.Module, layers: int, source: str) -> None:

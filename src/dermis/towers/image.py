@@ -4,6 +4,7 @@ A vision transformer's patches are its patch tokens; a convolutional network's a
 """
 
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch
@@ -77,7 +78,8 @@ def create_trunk(name: str, size: int | None = None) -> nn.Module:
     """A timm model with random weights and no classifier; a ViT takes other sizes than its own by resampling its
     position embedding in each pass, so its weights keep their published shape.
 
-    Raises ValueError naming the nearest models for an unknown ``name``.
+    Raises ValueError naming the nearest models for an unknown ``name``, and for a ``size`` that a ViT's patches do not
+    fill.
     """
     if not timm.is_model(name):
         near = ", ".join(get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=3, cutoff=0.5))
@@ -86,11 +88,17 @@ def create_trunk(name: str, size: int | None = None) -> nn.Module:
     if size is None or size == settings.input_size[-1] or not settings.fixed_input_size:
         return timm.create_model(name, pretrained=False, num_classes=0)
     try:
-        return timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
+        trunk: Any = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
     except TypeError as error:
         if "dynamic_img_size" not in str(error):
             raise
         return timm.create_model(name, pretrained=False, num_classes=0, img_size=size)
+    height, width = trunk.patch_embed.patch_size
+    if size % height or size % width:
+        raise ValueError(
+            f"{name} cuts pictures into patches of {height} x {width} pixels, and size {size} is no multiple of it."
+        )
+    return trunk
 
 
 def transform_of(trunk: nn.Module, size: int | None = None) -> Transform:

@@ -8,13 +8,13 @@ Shapes: B cases, D features, L labels, W width of a label's embedding, C classes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from dermis.registry import unknown
+from dermis.towers.settings import changed
 
 Relation = Literal["no_proj", "proj", "mlp", "msa", "tel", "te"]
 RELATIONS: dict[str, str] = {
@@ -38,10 +38,10 @@ USED_BY = {
 
 def refuse_without_effect(config: Any) -> None:
     """Raises ValueError if a method's settings change one that its ``relation`` does not look at."""
-    for name, users in USED_BY.items():
-        default = next(f.default for f in fields(config) if f.name == name)
-        if getattr(config, name) != default and config.relation not in users:
-            raise ValueError(f"{name} has no effect with relation {config.relation}: it belongs to {', '.join(users)}.")
+    for name in changed(config, USED_BY):
+        if config.relation not in USED_BY[name]:
+            users = ", ".join(USED_BY[name])
+            raise ValueError(f"{name} has no effect with relation {config.relation}: it belongs to {users}.")
 
 
 class LabelHeads(nn.Module):

@@ -24,7 +24,7 @@ from dermis.registry import unknown
 from dermis.towers import Features, Transform
 from dermis.towers.image import ImageTower
 from dermis.towers.layouts import read_layout
-from dermis.towers.published import build
+from dermis.towers.published import build, set_size
 from dermis.towers.text import BytePairTokenizer, PaddedTextTower, TextTower, forget_words
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import fetch_folder
@@ -101,11 +101,7 @@ def open_clip_two_tower(
     model_cfg = get_model_config(name) | overrides
     check_quick_gelu(identifier, weights, bool(model_cfg.get("quick_gelu", False)))
     if size is not None:
-        if "timm_model_name" in model_cfg["vision_cfg"]:
-            raise ValueError(
-                f"{name} has a timm image tower, whose picture size is fixed in its weights; leave size out."
-            )
-        model_cfg["vision_cfg"]["image_size"] = size
+        set_size(model_cfg, size, name)
     try:
         model = open_clip.create_model(
             name,

@@ -47,11 +47,7 @@ def build(
     """
     model_cfg = deepcopy(layout.model_cfg) | {"quick_gelu": _activation(layout.model_cfg, source, quick_gelu)}
     if size is not None:
-        if "timm_model_name" in model_cfg["vision_cfg"]:
-            raise ValueError(
-                f"{source} has a timm image tower, whose picture size is fixed in its weights; leave size out."
-            )
-        model_cfg["vision_cfg"]["image_size"] = size
+        set_size(model_cfg, size, source)
     model = _random(model_cfg, folder)
     tensors = convert_state_dict(model, dict(layout.tensors))  # open_clip's own for MobileCLIP and a few others
     if size is not None:
@@ -62,6 +58,15 @@ def build(
     preprocess_cfg = merge_preprocess_dict(asdict(PreprocessCfg()), layout.preprocess_cfg)
     set_model_preprocess_cfg(model, preprocess_cfg | {"size": model.visual.image_size})
     return model, _tokenizer(model_cfg["text_cfg"], folder), model_cfg
+
+
+def set_size(model_cfg: dict[str, Any], size: int, source: str) -> None:
+    """Have open_clip's own image tower see pictures of ``size`` pixels; ValueError for a timm one."""
+    if "timm_model_name" in model_cfg["vision_cfg"]:
+        raise ValueError(
+            f"{source} has a timm image tower, whose picture size is fixed in its weights; leave size out."
+        )
+    model_cfg["vision_cfg"]["image_size"] = size
 
 
 def _activation(model_cfg: dict[str, Any], source: str, asked: bool | None) -> bool:

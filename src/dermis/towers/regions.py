@@ -28,10 +28,8 @@ def pooled_and_regions(tower: Any, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         trunk = tower.trunk
         last, maps = trunk.forward_intermediates(image_BCHW.contiguous(memory_format=torch.channels_last), indices=2)
         return trunk.forward_head(last, pre_logits=True), maps[0]
-    features = tower.features(image_BCHW)
-    if features.patch_BPD is None or features.patch_BPD.shape[-1] != tower.dim:
-        raise ValueError("this image tower has no patches as wide as its pooled vector; pool by 'token' or 'avg'.")
-    return features.pooled_BD, features.patch_BPD.transpose(1, 2).unflatten(2, features.grid)
+    pooled_BD, patch_BPD, grid = tower.features(image_BCHW).with_patches()
+    return pooled_BD, patch_BPD.transpose(1, 2).unflatten(2, grid)
 
 
 def _has_maps(tower: Any) -> bool:

@@ -129,7 +129,9 @@ class PaddedTextTower(nn.Module):
 
 
 def small_text_tower(width: int = 256, layers: int = 4, heads: int = 4, context_length: int = 77) -> TextTower:
-    """A text tower with random weights; raises ValueError if ``heads`` does not divide ``width``."""
+    """A text tower with random weights; raises ValueError if ``heads`` does not divide ``width``, or without room."""
+    if context_length < 3:
+        raise ValueError(f"context_length must leave room for start, a token and end; it is {context_length}.")
     if width % heads:
         raise ValueError(f"heads must divide width; {heads} does not divide {width}.")
     encoder = TextTransformer(

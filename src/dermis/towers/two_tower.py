@@ -74,10 +74,8 @@ class TwoTower(nn.Module):
 
     def encode_image_and_patches(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """``encode_image`` and ``encode_patches`` in one pass: (B, E) and (B, P, E). ValueError as in the latter."""
-        features = self.image.features(image_BCHW)
-        if features.patch_BPD is None or features.patch_BPD.shape[-1] != self.image.dim:
-            raise ValueError("this image tower has no patches as wide as its pooled vector; pool by 'token' or 'avg'.")
-        return self.project_image(features.pooled_BD), self.project_image(features.patch_BPD)
+        pooled_BD, patch_BPD, _ = self.image.features(image_BCHW).with_patches()
+        return self.project_image(pooled_BD), self.project_image(patch_BPD)
 
     def project_image(self, pooled_BD: Tensor, normalize: bool = False) -> Tensor:
         """The image tower's pooled vectors (or patches), fresh or stored, -> (..., E)."""

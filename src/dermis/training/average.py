@@ -16,7 +16,7 @@ def start(method: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def update(average: dict[str, Tensor], method: nn.Module, decay: float, step: int) -> None:
-    """average ← decay · average + (1 - decay) · weights, with a decay that rises from 0 in the first steps."""
+    """average ← decay · average + (1 - decay) · weights, with a decay that rises from 0.1 in the first steps."""
     decay = min(decay, (1 + step) / (10 + step))
     weights = dict(method.named_parameters())
     lerp(average.values(), [weights[name] for name in average], 1 - decay)

@@ -37,7 +37,7 @@ class TrainingConfig:
     """cut the towers' blocks over the ranks (FSDP2) instead of keeping all weights on each, for models that do not fit;
     alone, a process keeps them whole"""
     compile: bool = False
-    """torch.compile the method's forward (pays on GPUs, not on CPUs)"""
+    """torch.compile the method's forward (pays on GPUs, not on CPUs; not with accumulate, which calls its parts)"""
     workers: int = 2
     """processes that open and augment pictures; 0: the training process does it"""
     seed: int = 0
@@ -56,18 +56,26 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.epochs < self.FEWEST_EPOCHS:
             raise ValueError(f"training.epochs must be at least {self.FEWEST_EPOCHS}, not {self.epochs}.")
-        for name in ("batch_size", "accumulate", "keep", "log_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}.")
+        counts, amounts = ("batch_size", "accumulate", "keep", "log_steps"), ("lr", "weight_decay", "eps")
+        least = dict.fromkeys(counts, 1) | dict.fromkeys((*amounts, "workers", "seed"), 0)
+        for name, lowest in least.items():
+            if not getattr(self, name) >= lowest:  # nan too
+                raise ValueError(f"training.{name} must be at least {lowest}, not {getattr(self, name)}.")
         for name in ("checkpoint_steps", "evaluate_epochs"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1 or null, not {getattr(self, name)}.")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"training.clip_norm must be above 0, or null for no clipping, not {self.clip_norm}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"training.betas are decay rates, 0 to below 1, not {self.betas}.")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"training.warmup is a share of all steps, 0 to below 1, not {self.warmup}.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"training.ema must lie between 0 and 1, not {self.ema}.")
         if self.accumulate > self.batch_size:
             raise ValueError(f"training.accumulate {self.accumulate} exceeds the batch of {self.batch_size} cases.")
+        if self.compile and self.accumulate > 1:
+            raise ValueError("training.compile has no effect with training.accumulate above 1: leave one of them out.")
 
 
 @dataclass(kw_only=True)

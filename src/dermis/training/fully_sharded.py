@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dermis.distributed import is_cut
+from dermis.distributed import cut_and_whole, is_cut
 
 SMALLEST = 100_000
 """weights of a block that is worth cutting: gathering fewer costs more than it saves"""
@@ -84,9 +84,9 @@ def bring_home(trained: nn.Module, method: nn.Module) -> None:
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     """``nn.utils.clip_grad_norm_`` over gradients of which some are cut; returns the norm of the whole gradient."""
-    gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
-    own = [g.to_local() for g in gradients if is_cut(g)]
-    rest = [g for g in gradients if not is_cut(g)]
+    parts: list[Any]
+    parts, rest = cut_and_whole(p.grad for p in parameters if p.grad is not None)
+    own = [part.to_local() for part in parts]
     norm = nn.utils.get_total_norm(rest)
     square = nn.utils.get_total_norm(own).to(norm.device) ** 2
     dist.all_reduce(square)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from dermis.distributed import is_cut
+from dermis.distributed import cut_and_whole
 from dermis.training.config import TrainingConfig
 
 
@@ -47,14 +47,13 @@ def adamw(method: nn.Module, config: TrainingConfig, trained: nn.Module | None =
 
 
 def _of_copy(groups: list[dict], method: nn.Module, trained: nn.Module) -> list[dict]:
-    """The groups with the copy's parameters, those that are cut in groups of their own: one call takes one kind."""
+    """The groups with the copy's parameters, those that are cut in groups of their own."""
     names = {parameter: name for name, parameter in method.named_parameters()}
     copies = dict(trained.named_parameters())
     split = []
     for group in groups:
-        parameters = [copies[names[p]] for p in group["params"]]
-        apart = [p for p in parameters if is_cut(p)], [p for p in parameters if not is_cut(p)]
-        split += [{**group, "params": kind} for kind in apart if kind]
+        kinds = cut_and_whole(copies[names[p]] for p in group["params"])
+        split += [{**group, "params": kind} for kind in kinds if kind]
     return split
 
 

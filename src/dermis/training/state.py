@@ -22,6 +22,9 @@ from torch import Tensor, nn
 from dermis.distributed import barrier, gather_rows, is_main, rank, world_size
 from dermis.training.fully_sharded import cut_like, whole
 
+REPLACED = "-replaced"
+"""ends the name of a checkpoint while the one of the same step that takes its place is renamed"""
+
 
 @dataclass
 class Place:
@@ -86,9 +89,13 @@ def save(run: Run, folder: Path, keep: int) -> None:
         save_file(tensors, scratch / "state.safetensors")
         (scratch / "state.json").write_text(json.dumps(facts, indent=1))
         _sync([*scratch.iterdir(), scratch])
-        shutil.rmtree(target, ignore_errors=True)
+        replaced = folder / (target.name + REPLACED)
+        if target.exists():  # the last step of an epoch is saved as a step and as the epoch's end
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
         scratch.rename(target)
         _sync([folder])
+        shutil.rmtree(replaced, ignore_errors=True)
         for old in checkpoints(folder)[:-keep]:
             shutil.rmtree(old)
     barrier()
@@ -103,13 +110,15 @@ def _sync(paths: Iterable[Path]) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints of a folder, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+    found = [path for path in folder.glob("step-*") if (path / "state.json").is_file()]
+    return sorted(found, key=lambda path: (path.name.removesuffix(REPLACED), not path.name.endswith(REPLACED)))
 
 
 def resume(run: Run, folder: Path) -> Path | None:
     """Load the newest readable checkpoint into the run's objects; None if the folder has none.
 
-    Raises ValueError if the checkpoint is of another model or of another number of cases per step.
+    Raises ValueError if the checkpoint is of another model, of another number of cases per step, or averages other
+    weights than the run does.
     """
     for path in reversed(checkpoints(folder)):
         try:
@@ -129,11 +138,17 @@ def _restore(run: Run, path: Path, facts: dict, weights: dict[str, Tensor], tens
             f"{path} was trained with {facts['cases_per_step']} cases per step (batch_size x ranks); this run has "
             f"{run.cases_per_step}. Resume with the same, or start a new run from its weights."
         )
-    own = run.method.state_dict(keep_vars=True)
+    live = run.method.state_dict(keep_vars=True)
     try:
-        run.method.load_state_dict({n: cut_like(value, own[n]) if n in own else value for n, value in weights.items()})
+        run.method.load_state_dict({n: cut_like(v, live[n]) if n in live else v for n, v in weights.items()})
     except RuntimeError as error:
         raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
+    averaged = {key.removeprefix("average/") for key in tensors if key.startswith("average/")}
+    if averaged != run.average.keys():
+        raise ValueError(
+            f"{path} has averages (training.ema) of {len(averaged)} weights, this run of {len(run.average)}. "
+            "Resume with the same settings, or start a new run from its weights."
+        )
     parameters = dict(run.method.named_parameters())
     states: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():

@@ -19,7 +19,7 @@ class Track:
         """``steps``: of the whole run; ``done``: how many of them a resumed run has behind it."""
         self.steps, self.speaks = steps, is_main()
         self.console = Console(stderr=True)
-        self.start, self.done = time.monotonic(), done
+        self.start = time.monotonic()
         self.progress: Progress | None = None
         self.writer: Any = None
         if not self.speaks:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dermis.towers.layouts.key_map import Entry, layer, same, translate
+from dermis.towers.pixel_decoder import sine_cosine
 
 TRUNKS = {(768, 12): "deit3_base_patch16_224", (1024, 24): "deit3_large_patch16_224"}
 """width and depth -> the timm model with that many heads of 64 channels"""
@@ -51,7 +52,7 @@ def translated(
     visual = {k: v for k, v in tensors.items() if k.startswith(THEIRS)}
     if f"{THEIRS}pos_embed" not in visual:
         rows, columns = _grid(model_cfg["vision_cfg"]["image_size"], visual)
-        visual[f"{THEIRS}pos_embed"] = torch.cat([torch.zeros(1, width), sine_cosine(rows, columns, width)])[None]
+        visual[f"{THEIRS}pos_embed"] = torch.cat([torch.zeros(1, width), _positions(rows, columns, width)])[None]
     rest = {k: v for k, v in tensors.items() if not k.startswith(THEIRS)}
     return model_cfg, rest | translate(_entries(depth, pooled_mean), visual, source, LEFT_OUT)
 
@@ -81,10 +82,8 @@ def _grid(size: int | list[int], visual: Mapping[str, Tensor]) -> tuple[int, int
     return height // patch, width // patch
 
 
-def sine_cosine(rows: int, columns: int, width: int, temperature: float = 10000.0) -> Tensor:
-    """CAE's fixed positions (rows x columns, width): a quarter each of sin and cos of the row, sin and cos of the
-    column, at wavelengths 2 pi to 2 pi ``temperature`` (lxtGH/CAE@c67ce43; their "w" is what runs slowest)."""
-    frequency = temperature ** -(torch.arange(width // 4) / (width // 4))
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    angles = [place.flatten()[:, None] * frequency for place in (row, column)]
-    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+def _positions(rows: int, columns: int, width: int) -> Tensor:
+    """CAE's fixed positions (rows x columns, width): MAE's, but the row's half before the column's (lxtGH/CAE@c67ce43,
+    whose "w" is what runs slowest)."""
+    of_column, of_row = sine_cosine(rows, columns, width).chunk(2, dim=1)
+    return torch.cat([of_row, of_column], dim=1)

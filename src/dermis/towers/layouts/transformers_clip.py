@@ -5,8 +5,9 @@ The settings say which activation the weights were trained with (``hidden_act``)
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dermis.towers.layouts import Layout
@@ -55,24 +56,35 @@ def load_config(folder: Path, kind: str) -> Any:
     return getattr(transformers, kind).from_pretrained(folder)
 
 
-def read_preprocessing(folder: Path) -> dict[str, Any]:
-    """open_clip's preprocess_cfg from preprocessor_config.json; {} (CLIP's own) without one.
+def read_preprocessing(folder: Path, otherwise: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """open_clip's preprocess_cfg from processor_config.json (transformers 5) or preprocessor_config.json.
 
-    Raises ValueError for a central crop of a larger picture, which open_clip has not.
+    ``otherwise``: what holds where they do not say it ({}: CLIP's own, open_clip's default). Raises ValueError for a
+    central crop of a larger picture, which open_clip has not.
     """
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return {}
-    said = json.loads(path.read_text(encoding="utf-8"))
+    path, said = _said_of_pictures(folder)
+    if not said:
+        return dict(otherwise)
     size, crop = _side(said.get("size", 224)), _side(said.get("crop_size", said.get("size", 224)))
     squash = not said.get("do_center_crop", "crop_size" in said)
     if not squash and size != crop:
         raise ValueError(f"{path} crops {crop} of {size} pixels; only crops of the whole shorter side are supported.")
-    preprocess = {"size": crop, "resize_mode": "squash" if squash else "shortest"}
+    preprocess = {**otherwise, "size": crop, "resize_mode": "squash" if squash else "shortest"}
     preprocess["interpolation"] = INTERPOLATIONS.get(said.get("resample", 3), "bicubic")
-    if said.get("do_normalize", True) and "image_mean" in said:
-        preprocess |= {"mean": said["image_mean"], "std": said["image_std"]}
-    return preprocess
+    if not said.get("do_normalize", True):
+        return preprocess | {"mean": [0.0] * 3, "std": [1.0] * 3}
+    return preprocess | {ours: said[f"image_{ours}"] for ours in ("mean", "std") if f"image_{ours}" in said}
+
+
+def _said_of_pictures(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file with the settings of an image processor and what it says, {} if no file does.
+
+    Transformers 5 writes them into those of the whole processor, and looks for them there first.
+    """
+    whole, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
+    if whole.is_file() and (said := json.loads(whole.read_text(encoding="utf-8")).get("image_processor")):
+        return whole, said
+    return alone, json.loads(alone.read_text(encoding="utf-8")) if alone.is_file() else {}
 
 
 def _side(size: int | dict[str, int]) -> int:

@@ -32,6 +32,8 @@ TRUNKS = {
     (1536, 40, 16): "vit_giantopt_patch16_siglip_256",
 }
 """width, depth and side of a patch -> a timm model of that size, in one of its picture sizes"""
+PREPROCESSING = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash", "interpolation": "bicubic"}
+"""how SigLIP sees pictures where its files do not say it (transformers' SiglipImageProcessor)"""
 ACTIVATIONS = {"gelu_pytorch_tanh": {"approximate": "tanh"}, "gelu": {"approximate": "none"}}
 
 
@@ -62,7 +64,9 @@ def read(folder: Path) -> Layout:
     }
     tensors = read_checkpoint(find_checkpoint(folder))
     entries = _entries(vision.num_hidden_layers, text.num_hidden_layers)
-    return Layout(model_cfg, read_preprocessing(folder), translate(entries, tensors, str(folder), LEFT_OUT))
+    return Layout(
+        model_cfg, read_preprocessing(folder, PREPROCESSING), translate(entries, tensors, str(folder), LEFT_OUT)
+    )
 
 
 def _trunk(vision: Any, folder: Path) -> str:

@@ -25,7 +25,7 @@ def same(before: Embeddings, cases: Manifest, pictures_NC: np.ndarray) -> bool:
     return roots[0] == roots[1] and old.categories == cases.categories and old.table.equals(cases.table)
 
 
-def publish(
+def write(
     folder: Path, encoder: Encoder, source: str, cases: Manifest, pictures_NC: np.ndarray, known: list[Parts]
 ) -> None:
     """Write the vectors of ``cases`` in their order, with all that belongs to them, in the place of ``folder``.
