@@ -7,7 +7,7 @@ line. A recipe's ``smoke:`` block holds the changes that make it small enough fo
 
 import dataclasses
 import types
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -165,3 +165,26 @@ def command_line(schema: type[T], default: T, arguments: Sequence[str], program:
     return tyro.cli(
         schema, default=default, args=list(arguments), prog=program, description=description, config=options
     )
+
+
+def refuse_out_of_range(
+    config: Any, *, above_0: Iterable[str] = (), at_least_1: Iterable[str] = (), shares: Iterable[str] = ()
+) -> None:
+    """Raise ValueError for the first of these settings that is out of its range; None is in every range."""
+    for names, fits, range_ in (
+        (above_0, lambda value: value > 0, "must be above 0"),
+        (at_least_1, lambda value: value >= 1, "must be at least 1"),
+        (shares, lambda value: 0 <= value <= 1, "is a share, 0 to 1"),
+    ):
+        for name in names:
+            value = getattr(config, name)
+            if value is not None and not fits(value):
+                raise ValueError(f"{name} {range_}, not {value}.")
+
+
+def changed(config: Any, names: Iterable[str]) -> list[str]:
+    """Those of the settings that differ from their defaults."""
+    default = {}
+    for f in dataclasses.fields(config):
+        default[f.name] = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+    return [name for name in names if getattr(config, name) != default[name]]

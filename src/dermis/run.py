@@ -22,7 +22,7 @@ from dermis.cases.targets import UNKNOWN, labels_of, targets_of
 from dermis.distributed import is_main, rank, seed_everything
 from dermis.evaluation.config import USED_BY, EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
-from dermis.evaluation.report import Report
+from dermis.evaluation.report import UNTRAINED, Report
 from dermis.evaluation.setting import scored_cases
 from dermis.experiment import Experiment, method_settings, seed_of, stages_of
 from dermis.methods import methods
@@ -45,7 +45,6 @@ from dermis.training_data import (
     with_pictures,
 )
 
-UNTRAINED = "untrained"
 UNWATCHED = ("synonyms", "inputs")
 """settings of the evaluation that stay at their default where training is watched, for time"""
 PACKAGES = ("dermis", "torch", "timm", "open_clip_torch", "numpy", "opencv-python-headless", "pandas")
@@ -68,9 +67,16 @@ def _chosen(method: Any, manifest: Manifest, cache: Path) -> str:
 
 def environment() -> dict[str, object]:
     """What the run's numbers depend on besides its recipe."""
-    packages = {name: metadata.version(name) for name in PACKAGES}
+    packages = {name: _version(name) for name in PACKAGES}
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {"python": platform.python_version(), "machine": platform.platform(), "gpus": gpus, "packages": packages}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # another package brings the module, or it was never installed as one
+        return None
 
 
 def start(experiment: Experiment, folder: Path, command: str) -> None:

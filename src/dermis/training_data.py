@@ -68,6 +68,7 @@ def training_cases(
         raise ValueError("data.texts, data.narrate and data.shuffle_texts have no effect: this method reads no texts.")
     cases, said = manifest.split("train"), []
     if config.hold_out:
+        cases.require(["diagnosis"], "data.hold_out")
         known = set(cases.table["diagnosis"].dropna())
         for name in config.hold_out:
             if name not in known:

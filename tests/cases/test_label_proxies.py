@@ -41,6 +41,10 @@ GIVE_AWAY = [
     "seven_point_score",
     "clinical_impression_1",
     "tbp_lv_dnn_lesion_confidence",
+    "icd10",
+    "ICD-10-CM",
+    "icd_code",
+    "icdo3",
 ]
 DESCRIBE = [
     "localization",

@@ -11,14 +11,12 @@ from tests.evaluation.test_suite import OURS
 
 def test_a_folder_of_sets_says_what_it_holds_beside(tmp_path):
     with pytest.raises(ValueError, match=r"no folder .*nowhere: --sets is where the manifests of ham10000"):
-        sets_in(tmp_path / "nowhere", OURS)
+        sets_in(tmp_path / "nowhere", OURS.sets)
     for name in ("pad_ufes_20.parquet", "mine.csv", "ham10000.csv", "ddi.csv", "ddi.parquet", "ddi.schema.json"):
         (tmp_path / name).touch()
-    found, notes = sets_in(tmp_path, OURS)
+    found, notes = sets_in(tmp_path, OURS.sets)
     assert set(found) == {"ham10000", "ddi"}
-    assert notes == [
-        f"{tmp_path} holds tables that no set of the suite is called: mine.csv, pad_ufes_20.parquet (pad-ufes-20?)"
-    ]
+    assert notes == [f"{tmp_path} holds tables that are none of the sets: mine.csv, pad_ufes_20.parquet (pad-ufes-20?)"]
     with pytest.raises(ValueError, match="are both there: keep one"):
         found["ddi"]()
 
@@ -30,6 +28,7 @@ def test_a_folder_of_sets_says_what_it_holds_beside(tmp_path):
         (["--table", "make-1", "--suite", "derm"], "give either a manifest, or --table or --suite"),
         (["--suite", "dern"], "Did you mean 'derm'"),
         (["--suite", "derm", "--sets", "nowhere"], "no folder nowhere"),
+        (["--table", "make-1", "--sets", "nowhere"], "no folder nowhere: --sets is where the manifests of "),
         (["--suite", "derm", "--terms", "x.json"], "--terms belongs to --table"),
         (["--suite", "derm", "--keep", "x"], "--keep has no effect: --suite derm scores the same cases"),
         (["--suite", "derm", "--root", "x"], "--root belongs to a single manifest"),

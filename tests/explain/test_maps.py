@@ -105,7 +105,7 @@ def test_a_model_in_training_is_asked_in_evaluation_mode(two_tower, pictures):
         ("two_tower", {"pool": "token+avg"}, {"texts": ["a"]}, "as wide as its pooled vector.*it can do rollout"),
         ("pair", {}, {"texts": ["a"]}, "needs a model of pictures and texts.*VisionTransformer; it can do rollout"),
         ("pair", {"name": "test_resnet"}, {}, "needs a plain vision transformer.*no other kind"),
-        ("pair", {}, {}, "looks at dermoscopy and image; given: dermoscopy"),
+        ("pair", {}, {}, "looks at dermoscopy and image; given: a picture of no column"),
         ("tower", {"name": "test_resnet"}, {}, "needs a plain vision transformer.*no other kind"),
     ],
 )

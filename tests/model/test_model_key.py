@@ -30,6 +30,10 @@ def test_each_part_counts():
     assert len(names) == 7
 
 
+def test_weights_of_half_the_bits_have_a_name_of_their_own():
+    assert len({model_key(two_tower().to(kind)) for kind in (torch.float32, torch.float16, torch.bfloat16)}) == 3
+
+
 def scale(model):
     model.logit_scale.data += 1e-3
 

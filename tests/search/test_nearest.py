@@ -113,7 +113,7 @@ def test_models_without_texts(manifest, tmp_path):
     assert len(nearest_cases(made, picture=query, model=model)) == 3
     with pytest.raises(ValueError, match="a text can be searched for only with a model of pictures and texts"):
         nearest_cases(made, text="melanoma", model=model)
-    with pytest.raises(ValueError, match="looks at dermoscopy and image; given: dermoscopy"):
+    with pytest.raises(ValueError, match="looks at dermoscopy and image; given: a picture of no column"):
         nearest_cases(made, picture=query["image"], model=model)
 
 

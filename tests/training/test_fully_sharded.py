@@ -1,5 +1,6 @@
 """FSDP2: two ranks with blocks cut in two take one rank's steps, and their runs go on with one rank."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from dermis.cases.manifest import Manifest
 from dermis.distributed import first_own_row, gather_rows, is_cut, rank, world_size
 from dermis.training import fully_sharded
+from dermis.training.accumulate import backward
 from dermis.training.config import TrainingConfig
 from dermis.training.loop import train
 from dermis.training.ranks import average_gradients
@@ -111,6 +113,22 @@ def gradients():
     return {**found, **grads, **clipped, "norm": norm}
 
 
+class Summed(Contrast):
+    def loss(self, embeddings, batch):
+        return {"loss": world_size() * sum(view_BD[:, :3].sum() for view_BD in embeddings.values())}
+
+
+def gradient_of_unequal_batches():
+    """The inward weights' gradient, of batches of three cases and of one, in three slices if there were enough."""
+    torch.manual_seed(0)
+    method = Summed().double()
+    trained = fully_sharded.cut(method, CPU) if world_size() > 1 else method
+    own = pictures(4).split([3, 1])[rank()] if world_size() > 1 else pictures(4)
+    backward(trained, {"row_B": torch.arange(len(own)), "image_BVCHW": own}, 3, nullcontext, lambda loss: loss)
+    average_gradients(p for p in trained.parameters() if p.requires_grad)
+    return {"inward": trained.inward.weight.grad}
+
+
 class Watch:
     def __init__(self):
         self.seen = []
@@ -149,6 +167,11 @@ def test_loss_gradient_and_clipping_of_two_ranks_are_one_ranks(two_ranks):
     for name, value in gradients().items():
         torch.testing.assert_close(first[name], value, rtol=1e-9, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}")
         torch.testing.assert_close(second[name], value, rtol=1e-9, atol=1e-11)
+
+
+def test_ranks_with_fewer_cases_than_slices_run_their_blocks_equally_often(two_ranks):
+    for found in two_ranks(_worker, gradient_of_unequal_batches, ()):
+        torch.testing.assert_close(found["inward"], gradient_of_unequal_batches()["inward"], rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -67,6 +67,13 @@ def test_settings_that_cannot_work_stop_with_a_sentence(cases, recipe, flags, se
         batches(cases, recipe, *flags)
 
 
+def test_a_diagnosis_to_hold_out_must_be_in_the_manifest(cases):
+    with pytest.raises(ValueError, match=r"data\.hold_out needs the column\(s\) diagnosis"):
+        training_cases(
+            Manifest.build(cases.table.drop(columns="diagnosis"), cases.root), DataConfig(hold_out=["melanoma"]), 0, ()
+        )
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

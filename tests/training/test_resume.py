@@ -140,6 +140,13 @@ def test_an_average_cannot_begin_or_end_in_the_middle(twins, tmp_path, make_batc
         train(twins(), make_batches(), config, tmp_path, CPU)
 
 
+def test_a_torn_line_of_the_quarantine_is_named(run, tmp_path, make_batches):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "quarantine.jsonl").write_text('{"row": 3, "reason": "no file"}\n{"row": 4, "rea')
+    with pytest.raises(ValueError, match=r"quarantine\.jsonl, line 2, is damaged"):
+        run(tmp_path / "run", make_batches())
+
+
 def test_several_threads_add_up_in_a_fixed_order_while_training():
     from dermis.training.repeatable import repeatable
 

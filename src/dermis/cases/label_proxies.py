@@ -9,10 +9,12 @@ _WORDS = (
     r"(concomitant_|benign_or_|benign_|midas_)\w+",
     r"confirm\w*|mel_\w+|breslow\w*|clark_level|clinical_impression\w*|management|seven_point_score",
     r"\w*dnn_lesion_confidence",
+    r"icd(_?(9|10|11|o|code)\w*)?",
 )
 PROXIES = re.compile(r"(lesion|patient)\.(" + "|".join(_WORDS) + ")")
 """names of the diagnosis, of how it was confirmed (only what looked suspicious was cut out), of what was done about it,
-and of what a network had said of the lesion, in the ISIC archive, HAM10000, PAD-UFES-20, Derm7pt and MIDAS"""
+and of what a network had said of the lesion, in the ISIC archive, HAM10000, PAD-UFES-20, Derm7pt and MIDAS; codes of
+diagnoses, as hospitals keep them"""
 
 
 def is_label_proxy(column: str) -> bool:

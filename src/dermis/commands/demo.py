@@ -33,6 +33,7 @@ def demo(out: Path = Path("demo"), patients: int = 800, seed: int = 1) -> int:
     from rich.console import Console
 
     from dermis.cases.synthetic import make_cases
+    from dermis.evaluation.report import UNTRAINED
     from dermis.experiment import read_experiment
     from dermis.recipes import find_recipe
     from dermis.run import run_experiment
@@ -48,7 +49,7 @@ def demo(out: Path = Path("demo"), patients: int = 800, seed: int = 1) -> int:
     console.print("3/3  test cases the model has not seen; untrained beside trained", highlight=False, soft_wrap=True)
     assert report is not None
     for protocol, metric in (("prompt classification", "macro AUROC"), ("image-to-text retrieval", "recall@10")):
-        before, after = (report.value(protocol, metric, model=m).text() for m in ("untrained", experiment.name))
+        before, after = (report.value(protocol, metric, model=m).text() for m in (UNTRAINED, experiment.name))
         console.print(f"     {protocol}, {metric}: {before} -> {after}", highlight=False, soft_wrap=True)
     console.print(NEXT.format(model=out / "run" / "model"), highlight=False, markup=False, soft_wrap=True)
     return 0

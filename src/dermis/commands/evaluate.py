@@ -97,17 +97,18 @@ def check(asked: Evaluate) -> None:
         if asked.sets != Path("sets"):
             raise ValueError("--sets belongs to --table or --suite, neither of which is given.")
         return
+    from dermis.evaluation import suites
+
     if asked.table is not None:
         from dermis.evaluation.published import published_table
 
         columns = published_table(asked.table).columns
+        names = dict.fromkeys(column.data.name for column in columns)
         if asked.terms is not None and not any(c.protocol.settings["protocols"] == ["concepts"] for c in columns):
             raise ValueError(f"--terms has no effect: {asked.table} has no concepts.")
         option, why = f"--table {asked.table}", "follows its published protocol"
     else:
-        from dermis.evaluation import suites
-
-        suites.sets_in(asked.sets, suites.suite(str(asked.suite)))
+        names = suites.suite(str(asked.suite)).sets
         option, why = f"--suite {asked.suite}", "has its own settings"
         if asked.keep is not None:
             raise ValueError(f"--keep has no effect: {option} scores the same cases of every model.")
@@ -119,6 +120,7 @@ def check(asked: Evaluate) -> None:
         if f.name not in OF_TABLES and getattr(asked.evaluation, f.name) != getattr(EvaluationConfig(), f.name):
             setting = "--evaluation." + f.name.replace("_", "-")
             raise ValueError(f"{setting} has no effect: {option} {why}.")
+    suites.sets_in(asked.sets, names)
 
 
 def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
@@ -142,24 +144,22 @@ def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str
 
 def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
     """Measure the model on the sets of a published table that are there; returns the table."""
-    from dermis.cases.manifest import FORMATS, Manifest
     from dermis.evaluation.comparison import compare
     from dermis.evaluation.comparison_markdown import markdown
     from dermis.evaluation.published import published_table
+    from dermis.evaluation.suites import sets_in
 
     assert asked.table is not None
     published = published_table(asked.table)
     names = dict.fromkeys(column.data.name for column in published.columns)
-    if not asked.sets.is_dir():
-        raise ValueError(f"no folder {asked.sets}: --sets is where the manifests of {', '.join(names)} lie.")
-    paths = {name: path for name in names for s in FORMATS if (path := asked.sets / f"{name}{s}").is_file()}
+    sets, notes = sets_in(asked.sets, names)
     keep = {} if asked.keep is None else {n: p for n in names if (p := asked.keep / f"{n}.csv").is_file()}
     if asked.keep is not None and not keep:
         raise ValueError(f"{asked.keep} holds none of the lists {', '.join(f'{name}.csv' for name in names)}.")
     found = compare(
         model,
         published,
-        {name: partial(Manifest.read, path) for name, path in paths.items()},
+        sets,
         keep=keep,
         concept_terms=asked.terms,
         seed=asked.evaluation.seed,
@@ -167,7 +167,7 @@ def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
         runs=asked.out / "runs",
         **named,
     )
-    return [markdown(found), f"table: {found.write(asked.out)}"]
+    return [markdown(found), *notes, f"table: {found.write(asked.out)}"]
 
 
 def suite(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
@@ -177,7 +177,7 @@ def suite(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:
     from dermis.evaluation.suite_markdown import markdown
 
     chosen = suites.suite(str(asked.suite))
-    sets, notes = suites.sets_in(asked.sets, chosen)
+    sets, notes = suites.sets_in(asked.sets, chosen.sets)
     found = measure_suite(
         model,
         chosen,

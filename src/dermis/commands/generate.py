@@ -70,8 +70,7 @@ def generate(
     cases = scored_cases(cases, split) if "split" in cases or split != "all" else cases
     speaker = loaded(model)
     writer = generator_of(speaker)
-    search |= {"strategy": strategy, "min_tokens": min_tokens, "seed": seed}
-    search["max_tokens"] = writer.generator.max_tokens if max_tokens is None else max_tokens
+    search |= {"strategy": strategy, "min_tokens": min_tokens, "max_tokens": max_tokens, "seed": seed}
     with counting("writing texts") as progress:
         said = generate_texts(speaker, cases, dialogues=dialogues and writer.text_visible, progress=progress, **search)
     table = pd.DataFrame({"case_id": cases.table["case_id"], "text": said})

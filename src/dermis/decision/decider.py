@@ -11,7 +11,7 @@ from dermis.decision.decision import Decision
 from dermis.decision.stored import read
 from dermis.model import load
 from dermis.model.cache import tower_key
-from dermis.model.look import picture_towers
+from dermis.model.look import one_of_each, picture_towers
 from dermis.model.use import Picture, encode_pictures
 from dermis.towers.weights import FOLDER
 
@@ -54,12 +54,8 @@ class Decider:
         """``picture`` is the column ``image``; a model that looks at several pictures wants each by its column."""
         if picture is not None and "image" in pictures:
             raise ValueError("image is given twice: with its name and without.")
-        given = pictures if picture is None else {"image": picture, **pictures}
-        if set(given) != set(self.towers):
-            raise ValueError(
-                f"this model looks at {' and '.join(self.towers)}; given: {', '.join(given) or 'no picture'}."
-            )
-        features = [encode_pictures(tower, [given[name]], normalize=False) for name, tower in self.towers.items()]
+        given = one_of_each(self.towers, pictures if picture is None else {"image": picture, **pictures})
+        features = [encode_pictures(self.towers[name], [one], normalize=False) for name, one in given.items()]
         return self.verdict(np.concatenate(features, axis=1)[0])
 
     def verdict(self, feature_D: np.ndarray) -> Verdict:

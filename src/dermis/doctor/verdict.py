@@ -85,7 +85,7 @@ def _turns(r: Rates) -> list[str]:
 
 
 def _faster_model(r: Rates) -> list[str]:
-    first = "--training.compile, if it is off" if r.on_gpu else "a GPU"
+    first = "--training.compile, if it is off (not with training.accumulate)" if r.on_gpu else "a GPU"
     return [first, "a smaller tower or picture (--model.image.name, --model.image.size)"]
 
 

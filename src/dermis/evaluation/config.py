@@ -114,7 +114,7 @@ class EvaluationConfig:
     """Protocols and their settings; everything is deterministic given ``seed``."""
 
     protocols: list[str] = field(default_factory=lambda: ["prompts", "retrieval", "knn", "linear_probe"])
-    """which of the keys of ``PROTOCOLS`` to run, in this order"""
+    """names of `dermis list protocols`, run in this order"""
     split: str = "test"
     """the manifest's split that is scored, or `all` cases; probes and neighbours learn from `train`"""
     classes: list[str] | str | None = None

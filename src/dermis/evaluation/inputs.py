@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dermis.cases.columns import PICTURES
 from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
 from dermis.cases.table_schema import LEVELS, TableSchema, metadata_columns
@@ -103,7 +104,7 @@ class Inputs:
         vectors = [part.features(setting.probe_features) for part in parts]
         train = parts[0].manifest
         every = replace(train, table=pd.concat([part.manifest.table for part in parts], ignore_index=True))
-        pictures = tuple(tuple(every.table[c]) if c in every else () for c in ("image", "dermoscopy"))
+        pictures = tuple(tuple(every.table[c]) if c in every else () for c in PICTURES)
         same_P2 = _same_pictures(train.root, *pictures)
         seen = {column for schema in self.tables.schemas.values() for column in schema.columns}
         columns = [c for c in metadata_columns(train) if {c, _direction(c)} & seen]

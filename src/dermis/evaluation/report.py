@@ -13,6 +13,9 @@ import pandas as pd
 
 from dermis.evaluation.bootstrap import Interval
 
+UNTRAINED = "untrained"
+"""what entries call the model as it was before a run"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:

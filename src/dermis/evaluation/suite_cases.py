@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from dermis.cases.columns import GROUP_KEYS
+from dermis.cases.columns import GROUP_KEYS, PICTURES
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import split
 from dermis.cases.table_schema import metadata_columns
@@ -26,7 +26,6 @@ SEED = 0
 """of the split of a set that comes without one; a suite's rows are the same whatever seed the numbers have"""
 READ = ("prompts", "concepts", "retrieval")
 """protocols that need texts"""
-PICTURES = ("image", "dermoscopy")
 ARRAYS = ".npz"
 """files in which a picture has a number and no name"""
 

@@ -1,6 +1,6 @@
 """Suites of evaluations (``data/suites.yaml``): rows of a set and a protocol with fixed settings, under one version."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, partial
@@ -74,18 +74,18 @@ class Suite:
         return {name: [row for row in self.rows if row.set == name] for name in names}
 
 
-def sets_in(folder: Path, suite: Suite) -> tuple[dict[str, Callable[[], Manifest]], list[str]]:
-    """The sets of the suite that the folder holds, with a function that reads each, and a sentence on other tables.
+def sets_in(folder: Path, names: Collection[str]) -> tuple[dict[str, Callable[[], Manifest]], list[str]]:
+    """The sets of these names that the folder holds, with a function that reads each, and a sentence on other tables.
 
     Raises ValueError for a folder that is not there; reading a set of which there are two files raises it, too.
     """
     if not folder.is_dir():
-        raise ValueError(f"no folder {folder}: --sets is where the manifests of {', '.join(suite.sets)} lie.")
+        raise ValueError(f"no folder {folder}: --sets is where the manifests of {', '.join(names)} lie.")
     there = sorted(path for path in folder.iterdir() if path.suffix in FORMATS)
-    paths = {name: found for name in suite.sets if (found := [path for path in there if path.stem == name])}
-    others = {path.name: get_close_matches(path.stem, suite.sets, n=1, cutoff=0.7) for path in there}
+    paths = {name: found for name in names if (found := [path for path in there if path.stem == name])}
+    others = {path.name: get_close_matches(path.stem, names, n=1, cutoff=0.7) for path in there}
     said = [f"{name} ({near[0]}?)" if near else name for name, near in others.items() if Path(name).stem not in paths]
-    notes = [f"{folder} holds tables that no set of the suite is called: {', '.join(said)}"] if said else []
+    notes = [f"{folder} holds tables that are none of the sets: {', '.join(said)}"] if said else []
     return {name: partial(_read, found) for name, found in paths.items()}, notes
 
 

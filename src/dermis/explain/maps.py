@@ -10,7 +10,7 @@ from torch import nn
 from dermis.explain.box import Box, seen_box
 from dermis.explain.rollout import attention_layers, kind_of, rollout
 from dermis.explain.similarity import has_projected_patches, similarity
-from dermis.model.look import evaluating, picture_towers
+from dermis.model.look import evaluating, one_of_each, picture_towers
 from dermis.model.use import Picture, view_of
 from dermis.registry import unknown
 
@@ -57,9 +57,7 @@ def explain(
     kind = kind or ("similarity" if texts else "rollout")
     _check(model, texts, kind)
     towers = picture_towers(model)
-    given = pictures if isinstance(pictures, Mapping) else {next(iter(towers)): pictures}
-    if set(given) != set(towers):
-        raise ValueError(f"this model looks at {' and '.join(towers)}; given: {', '.join(given) or 'no picture'}.")
+    given = one_of_each(towers, pictures)
     device, found = next(model.parameters()).device, []
     with evaluating(model), torch.inference_mode():
         for column, tower in towers.items():

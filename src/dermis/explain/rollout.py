@@ -50,8 +50,7 @@ def attention_layers(tower: nn.Module) -> list[nn.Module]:
     layers = [getattr(block, "attn", None) for block in blocks]
     in_windows = any(getattr(block, "window_size", 0) for block in blocks)
     readable = all(type(layer).__name__ in READABLE and hasattr(layer, "fused_attn") for layer in layers)
-    has_places = hasattr(getattr(trunk, "patch_embed", None), "dynamic_feat_size")
-    return layers if has_places and readable and not in_windows else []
+    return layers if tower.has_patches and readable and not in_windows else []
 
 
 def rollout(tower: nn.Module, view_CHW: Tensor) -> np.ndarray:

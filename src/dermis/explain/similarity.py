@@ -28,10 +28,8 @@ def has_projected_patches(model: nn.Module) -> bool:
     tower = getattr(model, "image", None)
     if not isinstance(model, TwoTower) or not isinstance(tower, ImageTower | OpenClipImageTower):
         return False
-    if isinstance(tower, OpenClipImageTower):
-        return tower.has_patches
-    has_places = tower.is_grid or hasattr(getattr(tower.trunk, "patch_embed", None), "dynamic_feat_size")
-    return has_places and tower.pool != "token+avg"  # pooled twice as wide as a patch: the projection does not fit
+    # pooled twice as wide as a patch: the projection does not fit
+    return tower.has_patches and getattr(tower, "pool", None) != "token+avg"
 
 
 def similarity(model: TwoTower, view_CHW: Tensor, texts: Sequence[str]) -> np.ndarray:

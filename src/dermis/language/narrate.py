@@ -25,7 +25,7 @@ from dermis.language.phrases import (
     with_article,
     wordings,
 )
-from dermis.language.synonyms import spoken
+from dermis.language.spoken import spoken
 from dermis.language.wording import check_wording, fill
 from dermis.registry import unknown
 

@@ -37,7 +37,7 @@ from dermis.distributed import first_own_row, gather_rows
 from dermis.losses.contrastive import clip
 from dermis.methods import method
 from dermis.methods.captions import caption_of_case, embed_pairs
-from dermis.towers.settings import refuse_out_of_range
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 
 

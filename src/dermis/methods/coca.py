@@ -33,9 +33,9 @@ from dermis.distributed import all_reduce_mean
 from dermis.methods import method
 from dermis.methods.captions import caption_of_case, unit_length
 from dermis.methods.clip import CLIP, CLIPConfig
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.decoder import CaptionDecoder
 from dermis.towers.decoding import Rules, greedy
-from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.text import TextTower
 from dermis.towers.two_tower import TwoTower
 

@@ -12,11 +12,10 @@ CLIP's loss before CLIP, with a fixed temperature and more weight on the picture
     L = λ L_image + (1 - λ) L_text,    λ = 0.75, τ = 0.1                                                         (4)
 
 Differs from the paper:
-  1. g are the towers' heads. The paper's are ``model.head: convirt``; our recipe's (``mlp``) have GELU between the
-     layers, and twice the common space in the middle.
-  2. The text is the whole caption; the paper draws one of its sentences each time.
-  3. Negatives of all ranks, chunks, accumulation with all negatives, and captions that repeat: as in CLIP.
-What the paper's text tower was is the model's matter: a BERT with ``pooling: max`` and ``freeze_layers: 6``.
+  1. The text is the whole caption; the paper draws one of its sentences each time.
+  2. Negatives of all ranks, chunks, accumulation with all negatives, and captions that repeat: as in CLIP.
+What the paper's towers were is the model's matter: g is ``head: convirt``, the text tower a BERT with ``pooling: max``
+and ``freeze_layers: 6``.
 
 Differs from ConVIRT-pytorch: the text branch trains. There, pooling and text head are computed under ``no_grad``
 (models/model.py:94-98), so that neither they nor BERT get a gradient. A table whose ConVIRT lies far below its CLIP may
@@ -34,7 +33,7 @@ from torch import Tensor, nn
 
 from dermis.methods import method
 from dermis.methods.clip import CLIP, CLIPConfig
-from dermis.towers.settings import refuse_out_of_range
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 
 

@@ -45,9 +45,9 @@ from torch import Tensor, nn
 
 from dermis.methods import method
 from dermis.methods.multi_label import label_loss, targets_of
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
-from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)

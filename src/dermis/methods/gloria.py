@@ -49,9 +49,9 @@ from dermis.losses.gloria import attention, gloria_global, gloria_local
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
 from dermis.methods.captions import caption_of_case
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.ragged import padded
 from dermis.towers.regions import pooled_and_regions, region_dim
-from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.text import TextTower
 from dermis.towers.two_tower import TwoTower
 

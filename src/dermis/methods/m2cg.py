@@ -44,9 +44,9 @@ from dermis.losses.precision import at_least_float32
 from dermis.losses.views_and_text import views_and_text
 from dermis.methods import method
 from dermis.methods.captions import text_of_case, unit_length
+from dermis.recipe import changed, refuse_out_of_range
 from dermis.towers.fused_generator import FusedGenerator, grid_of
 from dermis.towers.ragged import padded
-from dermis.towers.settings import changed, refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import read_weights
 

@@ -51,12 +51,12 @@ from dermis.losses.masked_pixels import masked_pixels, patchify
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
 from dermis.methods.captions import caption_of_case
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.co_attention import CoAttention, MatchingHead
 from dermis.towers.hf_text import HFTextTower
 from dermis.towers.masked_words import MaskedWords, WordHead
 from dermis.towers.pixel_decoder import PixelDecoder
 from dermis.towers.ragged import places
-from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.trained_text import TrainedTextTower
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.visible_patches import draw_visible, masked_count, masked_of, patch_trunk, visible_tokens

@@ -39,10 +39,10 @@ from torch import Tensor, nn
 from dermis.losses.masked_pixels import masked_pixels, patchify
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.pixel_decoder import PixelDecoder
-from dermis.towers.settings import refuse_out_of_range
 from dermis.towers.visible_patches import draw_visible, masked_count, masked_of, patch_trunk, visible_tokens
 
 

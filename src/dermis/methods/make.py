@@ -51,8 +51,8 @@ from dermis.methods import method
 from dermis.methods.aspects import aspects_of, grid
 from dermis.methods.captions import unit_length
 from dermis.methods.ontology_labels import OntologyLabels
+from dermis.recipe import changed, refuse_out_of_range
 from dermis.registry import unknown
-from dermis.towers.settings import changed, refuse_out_of_range
 from dermis.towers.two_tower import TwoTower
 
 RELEASED_IGNORES = ("weigh", "i2t", "siblings", "duplicates", "chunk", "ontology")

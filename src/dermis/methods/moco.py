@@ -32,10 +32,10 @@ from dermis.distributed import gather_rows, lerp, world_size
 from dermis.losses.moco import moco
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.projection import projection
-from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)

@@ -29,10 +29,10 @@ from dermis.distributed import all_reduce_mean
 from dermis.losses.multi_label import UNKNOWN, multi_label
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.label_heads import Relation, refuse_without_effect
-from dermis.towers.settings import refuse_out_of_range
 
 
 @dataclass(kw_only=True)

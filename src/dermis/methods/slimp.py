@@ -43,10 +43,10 @@ from dermis.losses.precision import at_least_float32
 from dermis.methods import method
 from dermis.methods.continual import keep_attention
 from dermis.methods.tables import CASE, TableSettings, add_tables, go_on
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.pooling import Pooling
-from dermis.towers.settings import refuse_out_of_range
 
 LEVELS = {"nested": ("lesion", "patient"), "flat": (CASE,), "lesion": ("lesion",), "patient": ("patient",)}
 

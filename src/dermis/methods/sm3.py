@@ -54,12 +54,12 @@ from dermis.losses.contrastive import nt_xent
 from dermis.losses.cross_modal import cross_modal
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.towers.freeze import freeze
 from dermis.towers.label_heads import LabelHeads, Relation, refuse_without_effect
 from dermis.towers.projection import projection
-from dermis.towers.settings import refuse_out_of_range
 
 PAIRING = ("sep_shared", "sep_sep")
 """the fusions with heads that pair the modalities"""

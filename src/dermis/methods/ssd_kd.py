@@ -39,7 +39,6 @@ Differs from the release:
 Shapes: B cases, R = 4 copies, D features (and channels), C classes, N training cases.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,12 +59,12 @@ from dermis.losses.distillation import (
 from dermis.losses.multi_label import UNKNOWN
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
+from dermis.recipe import changed, refuse_out_of_range
 from dermis.registry import unknown
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig, rebuild_branches
 from dermis.towers.freeze import freeze
-from dermis.towers.layouts import SETTINGS
-from dermis.towers.settings import changed, refuse_out_of_range
+from dermis.towers.stored_settings import read_settings
 from dermis.towers.weights import fetch_folder, read_weights
 
 WEIGHTS = ("hard", "soft", "turned", "similar", "distance", "angle", "gram")
@@ -248,8 +247,8 @@ def read_teacher(source: str, label: str) -> tuple[Branches, list[str]]:
     Raises ValueError, with a sentence, if there is no such model, or if it was not taught ``label``.
     """
     folder = fetch_folder(source)
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8")) if (folder / SETTINGS).is_file() else {}
-    if settings.get("kind") != "branches":
+    settings = read_settings(folder)
+    if settings is None or settings["kind"] != "branches":
         raise ValueError(f"{folder} holds no image tower with label heads; `dermis train multi_label` makes a teacher.")
     model = rebuild_branches(settings, read_weights(str(folder / "model.safetensors")), str(folder))
     freeze(model)

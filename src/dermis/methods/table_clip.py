@@ -27,9 +27,9 @@ from dermis.losses.contrastive import clip, siglip
 from dermis.losses.precision import at_least_float32
 from dermis.methods import method
 from dermis.methods.tables import CASE, TableSettings, add_tables, go_on
+from dermis.recipe import refuse_out_of_range
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
-from dermis.towers.settings import refuse_out_of_range
 
 START = {"clip": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}
 """loss -> s and b at step 0"""

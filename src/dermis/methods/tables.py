@@ -7,10 +7,9 @@ from typing import Any, Literal
 from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
 from dermis.cases.table_schema import LEVELS, TableSchema, metadata_columns
-from dermis.recipe import to_mapping
+from dermis.recipe import refuse_out_of_range, to_mapping
 from dermis.registry import unknown
 from dermis.towers.branches import Branches
-from dermis.towers.settings import refuse_out_of_range
 
 PARTS = ("tables", "spaces")
 CASE = "case"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import timm
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
@@ -57,7 +58,9 @@ def update_with_weights(name: hashlib.blake2b, module: nn.Module) -> None:
     """Take names, types, shapes and bits of all tensors of ``module`` into the hash."""
     for key, tensor in sorted(module.state_dict().items()):
         name.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        name.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        name.update(
+            tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )  # NumPy has no bf16
 
 
 def picture_key(root: Path, path: str | None) -> bytes:

@@ -22,7 +22,6 @@ from dermis.model import open_clip_layout
 from dermis.model.card import Card, render
 from dermis.model.whole_folder import written_whole
 from dermis.recipe import build, to_mapping, write_yaml
-from dermis.registry import unknown
 from dermis.towers.branches import Branches
 from dermis.towers.build import (
     HF,
@@ -39,20 +38,13 @@ from dermis.towers.hf_text import HFTextTower
 from dermis.towers.image import ImageTower
 from dermis.towers.layouts import OPEN_CLIP, SETTINGS, sm3
 from dermis.towers.open_clip import OpenClipSettings, OpenClipTokenizer, open_clip_two_tower
+from dermis.towers.stored_settings import FORMAT, read_settings
 from dermis.towers.trained_text import TrainedTextTower
 from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import FOLDER, HUB, fetch_folder, load_strictly, read_weights
 
-FORMAT = 1
 WEIGHTS = "model.safetensors"
 TOKENIZER = "text/tokenizer.json"
-NEEDS: dict[str, set[str]] = {
-    "open_clip": set(),
-    "two_tower": {"config", "names"},
-    "branches": {"config", "parts"},
-    "image_tower": {"config"},
-}
-"""kind of model -> what its settings must say"""
 
 
 def save(
@@ -148,10 +140,8 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
     if checkpoint is not None:
         _refuse(quick_gelu, checkpoint)
         return sm3.read(checkpoint).to(device).eval()
-    if not (folder / SETTINGS).is_file():
-        return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
-    settings = _settings(folder / SETTINGS)
-    if settings["kind"] == "open_clip":
+    settings = read_settings(folder)
+    if settings is None or settings["kind"] == "open_clip":
         return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
     _refuse(quick_gelu, folder)
     tensors = read_weights(str(folder / WEIGHTS))
@@ -180,23 +170,6 @@ def name_of(source: Path | str) -> str:
         return str(source).rpartition("/")[2]
     folder = Path(os.path.abspath(str(source).removeprefix(FOLDER)))
     return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """What ``dermis.json`` says; ValueError for one that ``save`` did not write, or that a newer dermis did."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("format"), int):
-        raise ValueError(f"{path} has no format number: it is not what dermis writes.")
-    if settings["format"] > FORMAT:
-        raise ValueError(f"{path} was written by dermis {settings.get('dermis')}, which is newer; upgrade dermis.")
-    if settings.get("kind") not in NEEDS:
-        raise unknown(f"kind of model in {path}", settings.get("kind"), NEEDS)
-    if lacks := NEEDS[settings["kind"]] - settings.keys():
-        raise ValueError(f"{path} lacks {', '.join(sorted(lacks))}: it is damaged.")
-    return settings
 
 
 def _refuse(quick_gelu: bool | None, source: Path) -> None:

@@ -1,9 +1,9 @@
 """How a model is asked: in evaluation mode, with pictures at its own size, interpolation and crop, nothing random."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,8 @@ from dermis.batch.warp import INTERPOLATIONS
 from dermis.pictures.decode import decode
 from dermis.registry import unknown
 from dermis.towers import Transform
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -48,6 +50,19 @@ def evaluation_view(picture: bytes | np.ndarray, transform: Transform) -> np.nda
 def picture_towers(model: nn.Module) -> dict[str, Any]:
     """Picture column -> the tower that looks at it; an image tower alone looks at ``image``."""
     return dict(getattr(model, "picture_towers", {"image": model}).items())
+
+
+def one_of_each(columns: Iterable[str], given: T | Mapping[str, T]) -> dict[str, T]:
+    """Picture column -> its picture of one case, in the columns' order; a picture alone is the only column's.
+
+    Raises ValueError for a picture too few or too many.
+    """
+    columns = list(columns)
+    said = ", ".join(given) or "no picture" if isinstance(given, Mapping) else "a picture of no column"
+    pictures = given if isinstance(given, Mapping) else dict.fromkeys(columns[:1], given)
+    if set(pictures) != set(columns):
+        raise ValueError(f"this model looks at {' and '.join(columns)}; given: {said}.")
+    return {column: pictures[column] for column in columns}
 
 
 @lru_cache(maxsize=32)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from dermis.model.generate import generator_of
-from dermis.model.look import evaluating, evaluation_view
+from dermis.model.look import evaluating, evaluation_view, one_of_each
 from dermis.pictures.store import read_bytes
 from dermis.towers.branches import Branches
 from dermis.towers.two_tower import TwoTower
@@ -138,11 +138,9 @@ def predict_labels(model: Branches, **pictures: Picture) -> dict[str, dict[str, 
     """
     if not isinstance(model, Branches):
         raise ValueError(f"this model ({type(model).__name__}) was taught no labels.")
-    if set(pictures) != set(model.pictures):
-        raise ValueError(f"this model looks at {' and '.join(model.pictures)}; given: {', '.join(pictures) or 'none'}.")
-    device = next(model.parameters()).device
+    given, device = one_of_each(model.pictures, pictures), next(model.parameters()).device
     with evaluating(model), torch.inference_mode():
-        views = {name: view_of(picture, model.picture_towers[name])[None] for name, picture in pictures.items()}
+        views = {name: view_of(picture, model.picture_towers[name])[None] for name, picture in given.items()}
         feature_1D = model.encode_case({name: view.to(device) for name, view in views.items()})
     return label_probabilities(model, feature_1D)
 

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from dermis.evaluation.report import Entry, Report
+from dermis.evaluation.report import UNTRAINED, Entry, Report
 
 GROUPS = {"skin_tone": "skin tone", "patient.sex": "sex", "patient.age": "age", "source": "source"}
 """column -> what it is called; each is on the card, measured or not"""
-UNTRAINED = "untrained"
 NOT_RECORDED = "Not recorded."
 OF_SETS = ("coverage", "coverage of patients", "classes in a set", "not sure", "accuracy where sure")
 BANK = (

@@ -12,7 +12,7 @@ from torch import nn
 
 from dermis.model.cache import tower_key, update_with_weights
 from dermis.model.embed import STAGES
-from dermis.model.look import evaluating
+from dermis.model.look import evaluating, one_of_each
 from dermis.model.use import Picture, encode_texts, view_of
 from dermis.registry import unknown
 from dermis.towers.branches import Branches
@@ -83,10 +83,8 @@ class Encoder:
 
         Raises ValueError for a picture too few or too many, and for one that cannot be read.
         """
-        given = pictures if isinstance(pictures, Mapping) else {self.columns[0]: pictures}
-        if set(given) != set(self.columns):
-            raise ValueError(f"this model looks at {' and '.join(self.columns)}; given: {', '.join(given) or 'none'}.")
-        views = {column: view_of(given[column], self.tower(column)).numpy() for column in self.columns}
+        given = one_of_each(self.columns, pictures)
+        views = {column: view_of(picture, self.tower(column)).numpy() for column, picture in given.items()}
         return np.concatenate([self.encode(column, view[None])[0] for column, view in views.items()])
 
     def of_text(self, text: str) -> np.ndarray:

@@ -25,7 +25,7 @@ from dermis.explain import Map, explain, kinds_of
 from dermis.language.concept_terms import concept_terms
 from dermis.model import load
 from dermis.model.folder import name_of
-from dermis.model.look import evaluating, evaluation_view, picture_towers
+from dermis.model.look import evaluating, evaluation_view, one_of_each, picture_towers
 from dermis.model.use import encode_texts, generate, label_probabilities, name_probabilities, prompts
 from dermis.pictures import PictureError
 from dermis.pictures.decode import size
@@ -149,9 +149,10 @@ class Service:
         return self._decoded(data, lambda _, one: shrunk(one, SHOWN))
 
     def _decoded(self, data: Mapping[str, bytes], decode: Callable[[str, bytes], np.ndarray]) -> dict[str, np.ndarray]:
-        if set(data) != set(self.columns):
-            given = ", ".join(data) or "no picture"
-            raise AskedError(f"this model looks at {' and '.join(self.columns)}; given: {given}.")
+        try:
+            data = one_of_each(self.columns, data)
+        except ValueError as error:
+            raise AskedError(str(error)) from None
         pictures = {}
         for name in self.columns:
             try:

@@ -1,6 +1,5 @@
 """What a recipe says about towers, and the towers it means."""
 
-import json
 import math
 from collections.abc import Mapping
 from copy import deepcopy
@@ -11,13 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dermis.recipe import build
+from dermis.recipe import build, refuse_out_of_range
 from dermis.registry import unknown
 from dermis.towers import Transform
 from dermis.towers.branches import Branches
 from dermis.towers.freeze import freeze
 from dermis.towers.image import ImageTower, classifier_keys, create_trunk, transform_of
-from dermis.towers.settings import refuse_out_of_range
+from dermis.towers.stored_settings import read_settings
 from dermis.towers.text import small_text_tower
 from dermis.towers.trained_text import trained_text_tower
 from dermis.towers.two_tower import TwoTower
@@ -164,9 +163,9 @@ def _stored_branches(source: str) -> tuple[Mapping[str, Any], Mapping[str, Tenso
         found = sm3.read(checkpoint)
         return found.settings, found.state_dict()
     folder = fetch_folder(source)
-    known = json.loads((folder / SETTINGS).read_text(encoding="utf-8")) if (folder / SETTINGS).is_file() else {}
-    if known.get("kind") != "branches":
-        what = known.get("kind") or f"no model of dermis (it has no {SETTINGS})"
+    known = read_settings(folder)
+    if known is None or known["kind"] != "branches":
+        what = f"no model of dermis (it has no {SETTINGS})" if known is None else known["kind"]
         raise ValueError(f"model.weights wants a model of towers side by side, and {source} is {what}.")
     return known["parts"], read_weights(f"{FOLDER}{folder}")
 

@@ -43,6 +43,11 @@ class ImageTower(nn.Module):
         self.config: object | None = None  # how to build it again, for saving
         self.dim = trunk.head_hidden_size * (2 if pool == "token+avg" else 1)
 
+    @property
+    def has_patches(self) -> bool:
+        """Can it be told where in the picture its patches or cells are?"""
+        return self.is_grid or hasattr(getattr(self.trunk, "patch_embed", None), "dynamic_feat_size")
+
     def features(self, image_BCHW: Tensor) -> Features:
         """Pictures, normalised as ``transform`` says, any height and width that the trunk takes."""
         if self.is_grid:
@@ -52,8 +57,8 @@ class ImageTower(nn.Module):
         patch_BPD = tokens_BND[:, getattr(self.trunk, "num_prefix_tokens", 0) :]
         if self.pool == "token+avg":
             pooled_BD = torch.cat([pooled_BD, patch_BPD.mean(1)], dim=1)
-        if not hasattr(getattr(self.trunk, "patch_embed", None), "dynamic_feat_size"):
-            return Features(pooled_BD)  # tokens, but no way to tell where in the picture they are
+        if not self.has_patches:
+            return Features(pooled_BD)  # tokens, but no place
         rows, columns = self.trunk.patch_embed.dynamic_feat_size(image_BCHW.shape[-2:])
         if patch_BPD.shape[1] != rows * columns:
             return Features(pooled_BD)  # merged or dropped on the way

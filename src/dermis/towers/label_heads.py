@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from dermis.recipe import changed
 from dermis.registry import unknown
-from dermis.towers.settings import changed
 
 Relation = Literal["no_proj", "proj", "mlp", "msa", "tel", "te"]
 RELATIONS: dict[str, str] = {

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dermis.batch.slices import cases_of, slices
+from dermis.training import fully_sharded
 
 Autocast = Callable[[], AbstractContextManager]
 
@@ -48,7 +49,8 @@ def _grad_cache(
             f"training.accumulate is {count}, but {type(method).__name__} has no embed() and loss(): its loss may "
             "couple the cases of a batch, and adding up slices would change it. Use accumulate: 1."
         )
-    parts = list(slices(batch, min(count, cases_of(batch))))  # of patients there may be fewer lesions than slices
+    count = min(count, cases_of(batch))  # of patients there may be fewer lesions than slices
+    parts = list(slices(batch, fully_sharded.as_often(method, count)))
     states, embedded = [], []
     for part in parts:
         states.append(_random_state())

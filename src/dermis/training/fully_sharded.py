@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dermis.distributed import cut_and_whole, is_cut
+from dermis.distributed import cut_and_whole, gather_rows, is_cut
 
 SMALLEST = 100_000
 """weights of a block that is worth cutting: gathering fewer costs more than it saves"""
@@ -80,6 +80,14 @@ def bring_home(trained: nn.Module, method: nn.Module) -> None:
     homes = method.state_dict(keep_vars=True)
     for name, tensor in trained.state_dict(keep_vars=True).items():
         homes[name].copy_(whole(tensor))
+
+
+def as_often(trained: nn.Module, times: int) -> int:
+    """How often every rank can run ``trained``: the smallest ``times`` if blocks are cut, which all gather together."""
+    cut_parameter = next((p for p in trained.parameters() if is_cut(p)), None)
+    if cut_parameter is None:
+        return times
+    return int(gather_rows(torch.tensor([times], device=cut_parameter.device)).min())
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:

@@ -61,9 +61,14 @@ def train(
 
 def quarantined(folder: Path) -> dict[int, str]:
     """row -> why its picture could not be opened, from a run's folder."""
-    path = folder / "quarantine.jsonl"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return {entry["row"]: entry["reason"] for entry in map(json.loads, lines)}
+    path, found = folder / "quarantine.jsonl", {}
+    for number, line in enumerate(path.read_text().splitlines() if path.is_file() else [], 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:  # written while the disk was full
+            raise ValueError(f"{path}, line {number}, is damaged ({line!r}): take it out to go on.") from None
+        found[entry["row"]] = entry["reason"]
+    return found
 
 
 class _Loop:

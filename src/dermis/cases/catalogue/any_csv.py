@@ -10,7 +10,7 @@ from dermis.cases.catalogue.labels import given, named, sex
 from dermis.cases.catalogue.missing import numbers
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import read_table
-from dermis.cases.columns import FIXED, PREFIXES, TEXT_KINDS, known
+from dermis.cases.columns import FIXED, PATHS, PREFIXES, TEXT_KINDS, known
 from dermis.registry import unknown
 
 
@@ -63,7 +63,7 @@ def any_csv(
     cases = pd.DataFrame({ours: tidy(ours, table[theirs]) for ours, theirs in mapped.items()})
     if "case_id" not in cases:
         cases.insert(0, "case_id", cases["image"])
-    for path in ("image", "dermoscopy", "mask"):
+    for path in PATHS:
         if path in cases:
             cases[path] = files.find_all(cases[path], "{}")
     for column, value in (("modality", modality), ("source", source), ("licence", licence)):

@@ -8,12 +8,9 @@ from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import given, readable, sex
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import column, find_tables
+from dermis.cases.derm1m_csv import SENTINELS
 from dermis.language.sentences import split_sentences
 
-SENTINELS = (
-    "No definitive diagnosis", "No visual concepts", "No body location information", "No symptom information",
-    "No age information", "No gender information",
-)  # fmt: skip
 ROW = ("filename", "caption", "source", "disease_label", "hierarchical_disease_label", "skin_concept")
 CAPTIONS = ("truncated_caption", "caption")
 UNITS = {"year": 1, "yr": 1, "y": 1, "month": 12, "mo": 12, "week": 52, "day": 365}
@@ -55,7 +52,7 @@ def derm1m(files: Files, caption: str = "truncated_caption") -> Reading:
         raise ValueError(f"caption={caption!r}: allowed are {' and '.join(CAPTIONS)}.")
     sides = [
         table.assign(split="valid" if "valid" in path.name.casefold() else "train")
-        for path, table in find_tables(files, ROW, "Derm1M", also_missing=SENTINELS).items()
+        for path, table in find_tables(files, ROW, "Derm1M", also_missing=tuple(SENTINELS.values())).items()
     ]
     table = pd.concat(sides, ignore_index=True)
     other = CAPTIONS[1 - CAPTIONS.index(caption)]

@@ -4,11 +4,12 @@ import ast
 
 import pandas as pd
 
-from dermis.cases.catalogue.derm1m import SENTINELS, origin, who_and_where
+from dermis.cases.catalogue.derm1m import origin, who_and_where
 from dermis.cases.catalogue.files import Files
 from dermis.cases.catalogue.labels import given
 from dermis.cases.catalogue.reader import Reading, reader
 from dermis.cases.catalogue.table import column, find_table
+from dermis.cases.derm1m_csv import SENTINELS
 
 SUBCAPTIONS = tuple(f"subcaption_{k}" for k in range(1, 9))
 ROW = ("filename", "truncated_caption", "ontology_caption", "visual_concept_caption", *SUBCAPTIONS)
@@ -44,7 +45,7 @@ def make(files: Files) -> Reading:
     caption without its full stop (9 of 10 rows of the example) says nothing new and is dropped. `sub_captions` is a
     count, not a text.
     """
-    table = find_table(files, ROW, "MAKE", also_missing=SENTINELS)
+    table = find_table(files, ROW, "MAKE", also_missing=tuple(SENTINELS.values()))
     knowledge = masks(table, "knowledge_masks", 3)
     subtexts = masks(table, "sub_caption_mask", 8)
     texts = {
