@@ -42,7 +42,7 @@ def test_the_first_hour_of_a_researcher(tmp_path):
     table = made.table.loc[patients >= 9, ["image", "diagnosis", "patient_id", "caption"]]
     table.columns = ["file", "label", "patient", "text"]
     table.assign(file="photos/" + table["file"]).to_csv(tmp_path / "cases.csv", index=False)
-    shutil.copy(made.root / table["file"].iloc[0], tmp_path / "photos" / "0.png")
+    shutil.copy(made.root / table["file"].iloc[0], tmp_path / "photos" / "a.jpg")
     said = run("\n".join(code for language, code in blocks("first_hour_researcher.md") if language == "bash"), tmp_path)
     assert "bottleneck" in said
     assert (tmp_path / "runs" / "try" / "report" / "report.html").is_file()
