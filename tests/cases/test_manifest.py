@@ -271,6 +271,24 @@ def test_a_broken_sidecar_gets_one_sentence(tmp_path, sidecar, sentence):
         Manifest.read(path)
 
 
+@pytest.mark.parametrize("content", ["file,label\n1.jpg,nevus\n", "image,diagnosis\n1.jpg,nevus\n"])
+def test_of_a_table_of_ones_own_it_is_said_first_how_it_becomes_a_manifest(tmp_path, content):
+    path = write_csv(tmp_path, content)
+    with pytest.raises(ValueError) as error:
+        Manifest.read(path)
+    first, *others = str(error.value).splitlines()
+    command = f"`dermis import csv {path} --out {path.with_suffix('.parquet')} --options columns"
+    assert first.startswith(f"{path} is no manifest yet; {command}")
+    assert any("needs the column 'case_id'" in line for line in others)
+    with pytest.raises(
+        ValueError, match=r"cases\.xlsx is none; `dermis import csv .*cases\.xlsx --out .*cases\.parquet"
+    ):
+        Manifest.read(tmp_path / "cases.xlsx")
+    with pytest.raises(ValueError) as error:
+        Manifest.read(write_csv(tmp_path, "case_id,image,diagnosys\n1,1.jpg,x\n"))
+    assert "dermis import" not in str(error.value)
+
+
 def test_files_that_are_no_manifest_get_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"no manifest at .*cases\.parquet"):
         Manifest.read(tmp_path / "cases.parquet")

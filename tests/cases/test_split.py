@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dermis.cases.leakage import leaks
 from dermis.cases.manifest import Manifest
 from dermis.cases.split import folds, split
+from dermis.cli import main
 
 
 def manifest(patients: list, labels: list) -> Manifest:
@@ -163,6 +164,30 @@ def test_too_few_groups_are_refused():
         split(manifest(["p", "q", "q"], [None, None, "x"]), stratify=None)
     with pytest.raises(ValueError, match="k=1"):
         folds(manifest(["p"], ["x"]), 1)
+
+
+def test_the_command_spreads_diagnoses_where_there_are_any_and_says_where_not(tmp_path, capsys):
+    def status(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["split", str(tmp_path / "cases.parquet"), *arguments])
+        return end.value.code
+
+    manifest([f"p{i}" for i in range(40)], [None] * 40).write(tmp_path / "cases.parquet")
+    for more, column in (((), "split"), (("--folds", "4"), "fold")):
+        assert status(*more) == 0
+        assert "note: no case has a diagnosis to spread evenly" in capsys.readouterr().out
+        assert column in Manifest.read(tmp_path / "cases.parquet")
+    assert status("--stratify", "diagnosis") == 2
+    assert "stratifying by diagnosis needs the column(s) diagnosis" in capsys.readouterr().err
+    labelled = manifest([f"p{i}" for i in range(40)], ["rare", "rare", "rare", *["common"] * 37])
+    labelled.write(tmp_path / "cases.parquet")
+    assert status() == 0
+    assert "note" not in capsys.readouterr().out
+    assert Manifest.read(tmp_path / "cases.parquet").table.equals(split(labelled).table)
+    manifest([f"p{i}" for i in range(40)], ["rare", *["common"] * 39]).write(tmp_path / "cases.parquet")
+    assert status() == 2
+    assert "do not stratify (--stratify None)" in capsys.readouterr().err
+    assert status("--stratify", "None") == 0
 
 
 @pytest.mark.data

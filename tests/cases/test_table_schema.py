@@ -135,7 +135,8 @@ def test_a_schema_is_plain_data(tmp_path):
 
 def test_what_cannot_be_learnt_or_read_is_said():
     cases = manifest(**{"lesion.site": ["back", "face"], "lesion.area": [1.0, 2.0], "diagnosis": ["a", "b"]})
-    with pytest.raises(ValueError, match="at least one column, and there is no column patient"):
+    sentence = r"at least one column, and there is no column patient\.NAME with a value\. They come in by `dermis"
+    with pytest.raises(ValueError, match=sentence):
         TableSchema.learn(cases, "patient")
     assert TableSchema.learn(cases, "patient", empty=True).columns == []
     with pytest.raises(ValueError, match="no column in the list"):

@@ -266,3 +266,29 @@ def test_the_command_writes_a_manifest_that_can_be_read(cases, tmp_path, capsys)
     assert told["caption"].str.contains("carcinoma").all()
     said = capsys.readouterr().out
     assert f"dialogue: {expected['dialogue'].notna().sum()} narrated, 0 given before" in said
+
+
+def test_the_command_says_why_nobody_complains_and_which_values_are_not_told(tmp_path, capsys):
+    def said(**columns):
+        table = {"case_id": ["a", "b"], "image": "a.jpg", "patient.age": [30.0, 60.0]}
+        table |= {name.replace("__", "."): values for name, values in columns.items()}
+        path = Manifest.build(pd.DataFrame(table), tmp_path).write(tmp_path / "cases.parquet")
+        with pytest.raises(SystemExit) as status:
+            main(["narrate", str(path)])
+        assert status.value.code == 0
+        return capsys.readouterr().out
+
+    wrong = said(lesion__itch=["yes", "no"])
+    assert "complaint: 0 narrated, 0 given before" in wrong
+    assert "note: of lesion.itch only True, False can be told, not 'no', 'yes'.\n" in wrong
+    why = next(
+        line for line in wrong.splitlines() if line.startswith("note: no case has what a complaint is told from")
+    )
+    assert "lesion.localization" in why
+    assert "lesion.itch (True)" in why
+    assert "lesion.elevation (True or palpable or nodular)" in why
+    assert "patient" not in why
+    right = said(lesion__itch=[True, False])
+    assert "complaint: 1 narrated" in right
+    assert "note:" not in right
+    assert "note:" not in said(complaint=["It itches.", None])

@@ -125,6 +125,12 @@ def test_the_command_fills_what_is_missing_and_says_so(manifest, tmp_path, capsy
     assert "continuing: 2 of 2 texts are in" in capsys.readouterr().err
 
 
+def test_a_manifest_without_the_texts_gets_a_sentence(manifest, tmp_path):
+    arguments = [str(manifest), "--text", "dialogue", "--cache", str(tmp_path / "cache")]
+    with pytest.raises(ValueError, match=r"^reading knowledge out of texts needs the column\(s\) dialogue"):
+        command.run(arguments)
+
+
 def test_a_language_model_is_estimated_asked_and_named(manifest, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out.parquet"
     server = ["--server.url", "http://localhost:9/v1", "--server.model", "wise"]

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dermis.cases.manifest import Manifest
+from dermis.cases.whole_files import written_whole
 
 
 def cells(manifest: Manifest, column: str, number: bool = False) -> list[Any]:
@@ -29,6 +30,5 @@ def file_names(manifest: Manifest, column: str, whose: str) -> list[str]:
 
 def write_rows(rows: pd.DataFrame, path: Path | str) -> None:
     """Write as UTF-8 CSV, missing as an empty cell."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(path, index=False, encoding="utf-8")
+    with written_whole(Path(path)) as (scratch,):
+        rows.to_csv(scratch, index=False, encoding="utf-8")

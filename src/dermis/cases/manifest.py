@@ -20,10 +20,13 @@ from dermis.cases import schema
 from dermis.cases.columns import SPLITS
 from dermis.cases.csv_table import read_csv_table
 from dermis.cases.groups import augmented_copies, linked_groups
+from dermis.cases.whole_files import written_whole
 from dermis.registry import unknown
 
 VERSION = 1
 FORMATS = (".parquet", ".csv")
+TABLES = (".xlsx", ".tsv", ".tab", ".txt")
+"""what else `dermis import csv` reads"""
 
 
 @dataclass(frozen=True)
@@ -92,23 +95,26 @@ class Manifest:
         """Write the table (.parquet or .csv) and its sidecar; returns the table's path.
 
         The image root is written relative to the table's folder, so that both can move together; absolute where the
-        two have nothing but the file system's root in common.
+        two have nothing but the file system's root in common. What was there is replaced when all is written; an error
+        leaves it as it was.
         """
         path = _of_known_format(Path(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            table = self.table.copy()
-            if "sentences" in table:
-                lists = [
-                    None if value is None else json.dumps(value, ensure_ascii=False) for value in table["sentences"]
-                ]
-                table["sentences"] = lists
-            table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
-        else:
-            self.table.to_parquet(path, index=False)
         sidecar = {"version": VERSION, "image_root": _portable(self.root, path.parent), "categories": self.categories}
-        sidecar_of(path).write_text(json.dumps(sidecar, indent=1, ensure_ascii=False), encoding="utf-8")
+        # the table last: with more columns than the older table has, the new sidecar fits it too
+        with written_whole(sidecar_of(path), path) as (beside, scratch):
+            beside.write_text(json.dumps(sidecar, indent=1, ensure_ascii=False), encoding="utf-8")
+            if path.suffix.lower() == ".csv":
+                self._as_csv().to_csv(scratch, index=False, quoting=csv.QUOTE_NONNUMERIC)
+            else:
+                self.table.to_parquet(scratch, index=False)
         return path
+
+    def _as_csv(self) -> pd.DataFrame:
+        """The table with its lists as JSON."""
+        if "sentences" not in self.table:
+            return self.table
+        lists = [None if value is None else json.dumps(value, ensure_ascii=False) for value in self.table["sentences"]]
+        return self.table.assign(sentences=lists)
 
     @classmethod
     def read(cls, path: Path | str, root: Path | str | None = None) -> "Manifest":
@@ -117,8 +123,10 @@ class Manifest:
         Raises ValueError, with one sentence for each thing wrong, for a missing or broken file and for a table that
         breaks the contract (``cases/schema.py``).
         """
-        path = _of_known_format(Path(path))
-        if not path.is_file():
+        path = Path(path)
+        if path.suffix.lower() in TABLES:
+            raise ValueError(f"a manifest is a {' or '.join(FORMATS)} file, and {path} is none; {_own_table(path)}")
+        if not _of_known_format(path).is_file():
             raise ValueError(f"no manifest at {path}." if not path.exists() else f"{path} is not a file.")
         sidecar = _read_sidecar(sidecar_of(path))
         if path.suffix.lower() == ".csv":
@@ -127,7 +135,12 @@ class Manifest:
             table = _read_parquet(path)
         if root is None:
             root = os.path.normpath(path.parent / sidecar["image_root"])
-        manifest = cls.build(table, root, categories=sidecar["categories"])
+        try:
+            manifest = cls.build(table, root, categories=sidecar["categories"])
+        except ValueError as error:
+            if path.suffix.lower() != ".csv" or {"case_id", "image"} <= set(table):
+                raise
+            raise ValueError(f"{path} is no manifest yet; {_own_table(path)}\n{error}") from None
         del table
         pa.default_memory_pool().release_unused()  # what reading needed: of 400,000 rows more than what is kept
         return manifest
@@ -164,6 +177,11 @@ def _of_known_format(path: Path) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"a manifest is a {' or '.join(FORMATS)} file, and {path} is not named like one.")
     return path
+
+
+def _own_table(path: Path) -> str:
+    command = f"dermis import csv {path} --out {path.with_suffix('.parquet')}"
+    return f'`{command} --options columns "image=COLUMN, …"` makes one of your own table.'
 
 
 def _portable(root: Path, folder: Path) -> str:

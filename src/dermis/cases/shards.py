@@ -23,6 +23,7 @@ import pandas as pd
 
 from dermis.cases.columns import PATHS
 from dermis.cases.manifest import Manifest
+from dermis.cases.whole_files import written_whole
 from dermis.pictures import PictureError
 from dermis.pictures.dicom import is_dicom
 from dermis.pictures.header import read_header
@@ -96,7 +97,8 @@ def _begin(folder: Path, manifest: Manifest, columns: list[str], cases_per_shard
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no shards: take another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    said.write_text(json.dumps(facts, indent=1))
+    with written_whole(said) as (scratch,):
+        scratch.write_text(json.dumps(facts, indent=1))
 
 
 def _write_shard(place: Path, cases: pd.DataFrame, root: Path, columns: list[str]) -> list[str]:

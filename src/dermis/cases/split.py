@@ -73,7 +73,7 @@ def _refuse_rare_classes(counts: pd.DataFrame, classes: list[str], parts: Sequen
         more = f" and {len(rare) - 10} more" if len(rare) > 10 else ""
         raise ValueError(
             f"{len(rare)} class(es) have fewer groups than the {len(parts)} parts {', '.join(parts)}: {listed}{more}. "
-            "Merge them, leave them out, or do not stratify."
+            "Merge them, leave them out, or do not stratify (--stratify None)."
         )
 
 

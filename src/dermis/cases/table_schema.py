@@ -19,6 +19,9 @@ from dermis.registry import unknown
 LEVELS = ("lesion", "patient")
 CIRCULAR = {"lesion.tbp_lv_symm_2axis_angle": 180.0}
 """columns that are directions -> period in the column's own unit. ISIC 2024's is an axis: 180 degrees are 0 again."""
+HOW_COLUMNS_COME = (
+    'They come in by `dermis import csv TABLE --options columns "image=file, lesion.itch=itch, patient.age=age"`.'
+)
 MOST_CODES = 20
 """whole numbers of a categorical column that may be codes; more of them are measurements"""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -90,8 +93,9 @@ class TableSchema:
         """
         chosen = _of_level(manifest, columns) if isinstance(columns, str) else list(dict.fromkeys(columns))
         if not chosen and not empty:
-            what = f"column {columns}.*" if isinstance(columns, str) else "column in the list"
-            raise ValueError(f"a table needs at least one column, and there is no {what} with a value.")
+            what = f"column {columns}.NAME" if isinstance(columns, str) else "column in the list"
+            sentence = f"a table needs at least one column, and there is no {what} with a value."
+            raise ValueError(f"{sentence} {HOW_COLUMNS_COME}")
         whole = {part: name for name in circular for part in (name, *_sin_and_cos(name))}
         turning = dict.fromkeys(whole[c] for c in chosen if c in whole)
         straight = [c for c in chosen if c not in whole]

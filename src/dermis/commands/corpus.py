@@ -4,17 +4,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
 from dermis.cases.corpus.build import CorpusConfig
 from dermis.cases.manifest import FORMATS, Manifest
+from dermis.cases.whole_files import written_whole
 from dermis.commands.arguments import ManifestFile, called, typed
 from dermis.progress import counting
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def corpus(
@@ -54,22 +51,19 @@ def corpus(
     with counting("opening pictures") as progress:
         result = build(collected, config, evaluations, pictures=pictures, skin=function, progress=progress)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write(result.dropped, out.with_suffix(".dropped.parquet"))
-    _write(result.flagged, out.with_suffix(".flagged.parquet"))
     record = report(result, collected, config, evaluations, typed())
     page = markdown(record)
-    out.with_suffix(".report.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    out.with_suffix(".report.md").write_text(page, encoding="utf-8")
+    endings = (".dropped.parquet", ".flagged.parquet", ".report.json", ".report.md")
+    with written_whole(*(out.with_suffix(ending) for ending in endings)) as (dropped, flagged, facts, told):
+        result.dropped.to_parquet(dropped, index=False)
+        result.flagged.to_parquet(flagged, index=False)
+        facts.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        told.write_text(page, encoding="utf-8")
     sys.stdout.write(page)
     if not len(result.kept):
         raise ValueError(f"no case is left; {out.with_suffix('.report.md')} says why.")
     result.kept.write(out)
     return 0
-
-
-def _write(table: "pd.DataFrame", path: Path) -> None:
-    table.to_parquet(path, index=False)
 
 
 def run(arguments: Sequence[str]) -> int:

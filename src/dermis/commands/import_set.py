@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from dermis.cases.catalogue import READERS, import_set
+from dermis.cases.loss import what_is_lost
 from dermis.cases.manifest import Manifest, sidecar_of
 from dermis.cases.shards import CASES, write_shards
 from dermis.commands.arguments import called
@@ -21,6 +22,7 @@ def import_(
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="READER")],
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
     out: Path = Path("cases.parquet"),
+    replace: bool = False,
     narrate: bool = False,
     seed: int = 0,
     shards: Path | None = None,
@@ -38,6 +40,8 @@ def import_(
             for cases that were imported before (to write --shards of them)
         path: the data set's folder, or the table
         out: the manifest to write (.parquet or .csv)
+        replace: write over an older one also where it holds what this import has not: columns of `dermis split`,
+            `narrate` or `knowledge`, other values, other cases
         narrate: also write captions from the table's columns (real facts, marked as narrated)
         seed: of the narration's wording
         shards: also copy the pictures into tars in this folder, which the manifest then names instead of the files: for
@@ -45,11 +49,15 @@ def import_(
         cases_per_shard: cases in each tar
         options: the reader's own settings
     """
+    if name != MANIFEST and out.exists() and path.exists() and out.samefile(path):
+        raise ValueError(f"{out} is the table that is read: nothing is written over it, choose another --out.")
     manifest, notes = _cases(name, path, options)
     if narrate:
         from dermis.language.narrate import narrate as tell
 
         manifest = tell(manifest, seed=seed)
+    if out.exists() and not replace:
+        _refuse_loss(out, manifest)
     if shards is not None:
         with counting("writing shards") as progress:
             manifest, more = write_shards(manifest, shards, cases_per_shard, progress)
@@ -73,6 +81,19 @@ def _cases(name: str, path: Path, options: dict[str, str]) -> tuple[Manifest, Se
     if options:
         raise ValueError(f"a manifest has no options; {', '.join(options)} would have no effect.")
     return Manifest.read(path), ()
+
+
+def _refuse_loss(out: Path, manifest: Manifest) -> None:
+    """Raise ValueError if writing ``manifest`` over ``out`` loses something."""
+    how = "--replace writes over it, another --out keeps it."
+    try:
+        before = Manifest.read(out)
+    except ValueError:
+        raise ValueError(f"{out} is there and is no manifest that can be read: {how}") from None
+    if lost := what_is_lost(before, manifest):
+        *most, last = lost
+        listed = f"{', '.join(most)} and {last}" if most else last
+        raise ValueError(f"{out} is there, with {listed} that this import has not: {how}")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     from dermis.cases.manifest import Manifest
 
     manifest = Manifest.read(asked.cases)
-    manifest.require([asked.text], "dermis knowledge")
+    manifest.require([asked.text], "reading knowledge out of texts")
     rows = manifest.table[asked.text].notna().to_numpy()
     told = iter(_answers(asked, manifest.table.loc[rows, asked.text].tolist()))
     known = [next(told) if there else None for there in rows]
@@ -84,6 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _records(asked: Extract) -> int:
     """A .jsonl in, the same records with what their text says out."""
+    from dermis.cases.whole_files import written_whole
     from dermis.language.knowledge import concept_text, disease_text
     from dermis.language.sentences import sub_texts
 
@@ -91,8 +92,7 @@ def _records(asked: Extract) -> int:
     ontology = _vocabulary(asked)[0]
     out = asked.out or asked.cases.with_suffix(".knowledge.jsonl")
     answers = _answers(asked, [record[asked.text] for record in records])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8") as file:
+    with written_whole(out) as (scratch,), scratch.open("w", encoding="utf-8") as file:
         for record, known in zip(records, answers, strict=True):
             if known is not None:
                 texts = {

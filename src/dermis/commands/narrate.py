@@ -28,6 +28,7 @@ def narrate(
     """
     from dermis.cases.manifest import Manifest
     from dermis.language.consultation import narrate_consultations
+    from dermis.language.consultation_facts import untold, what_complaints_tell
     from dermis.language.narrate import narrate as tell
 
     cases = narrate_consultations(Manifest.read(manifest), seed=seed)
@@ -38,6 +39,10 @@ def narrate(
         told = int((cases.table[f"{column}_origin"] == "narrated").sum())
         given = int(cases.table[column].notna().sum()) - told
         sys.stdout.write(f"{column}: {told} narrated, {given} given before\n")
+    for sentence in untold(cases.table):
+        sys.stdout.write(f"note: {sentence}\n")
+    if "complaint" not in cases:
+        sys.stdout.write(f"note: no case has what a complaint is told from: {what_complaints_tell()}.\n")
     sys.stdout.write(f"{len(cases)} cases in {path}\n")
     return 0
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
+import pandas as pd
 import yaml
 
 from dermis.language.phrases import known, number, person
@@ -55,6 +56,27 @@ def place_of(row: Mapping[str, object]) -> str | None:
     """ "back" -> "on my back"."""
     site = known(row, "lesion.localization")
     return None if site is None else words()["sites"].get(str(site), f"on my {site}")
+
+
+def untold(table: pd.DataFrame) -> list[str]:
+    """A sentence for each column of ``FLAGS`` with values that no wording knows ("yes" instead of True)."""
+    sentences = []
+    for topic, column in FLAGS.items():
+        told = words()["topics"][topic]["answers"]
+        values = table[column].dropna().astype(str).unique() if column in table else ()
+        if strange := sorted(set(values) - set(told)):
+            shown = ", ".join(map(repr, strange[:3])) + (", …" if len(strange) > 3 else "")
+            sentences.append(f"of {column} only {', '.join(told)} can be told, not {shown}.")
+    return sentences
+
+
+def what_complaints_tell() -> str:
+    """The columns that a chief complaint is told from, with the values where not any will do."""
+    columns = ["lesion.localization", "lesion.duration_months", *DIAMETERS]
+    for topic, column in FLAGS.items():
+        if values := words()["topics"][topic].get("complaint"):
+            columns.append(f"{column} ({' or '.join(values)})")
+    return ", ".join(columns)
 
 
 def _duration(months: float | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from dermis.cases.label_proxies import refuse_label_proxies
 from dermis.cases.manifest import Manifest
-from dermis.cases.table_schema import LEVELS, TableSchema, metadata_columns
+from dermis.cases.table_schema import HOW_COLUMNS_COME, LEVELS, TableSchema, metadata_columns
 from dermis.recipe import refuse_out_of_range, to_mapping
 from dermis.registry import unknown
 from dermis.towers.branches import Branches
@@ -67,7 +67,8 @@ def learn_tables(cases: Manifest, levels: Sequence[str], columns: list[str] | No
     for level, found in chosen.items():
         if not found:
             kinds = " or ".join(f"{prefix}.NAME" for prefix in parts[level])
-            raise ValueError(f"a table of level {level} needs at least one column {kinds}, and there is none.")
+            lacks = f"a table of level {level} needs at least one column {kinds}, and there is none."
+            raise ValueError(f"{lacks} {HOW_COLUMNS_COME}")
     if lost := set(columns or ()) - {column for found in chosen.values() for column in found}:
         raise ValueError(f"{min(lost)} of method.columns has no effect: the levels here are {', '.join(levels)}.")
     return {level: TableSchema.learn(cases, found) for level, found in chosen.items()}

@@ -21,6 +21,13 @@ _ELSEWHERE = {
 }
 
 
+class UnknownFormatError(PictureError):
+    """Bytes that begin as no picture does; ``args[0]`` says how."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; read are {', '.join(FORMATS)}."
+
+
 @dataclass(frozen=True)
 class Header:
     """``height`` and ``width`` as stored; ``orientation`` as in EXIF, 1 to 8 (1 for TIFF, HEIC and DICOM: their size is
@@ -75,7 +82,7 @@ def _format(data: bytes) -> str:
     if not beginning.strip(b"\0"):
         raise PictureError(f"it begins with zeros only ({len(data):,} bytes): an unfinished copy or download.")
     kind = "text" if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in beginning) else "no known picture format"
-    raise PictureError(f"it is {kind} (begins with {beginning!r}); read are {', '.join(FORMATS)}.")
+    raise UnknownFormatError(f"it is {kind} (begins with {beginning!r})")
 
 
 def _other_format(data: bytes) -> str | None:

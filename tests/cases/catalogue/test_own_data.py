@@ -52,7 +52,8 @@ def test_any_table_becomes_a_manifest(clinic):
     assert second["split"] == "valid"
     assert manifest.table["caption_origin"].isna().tolist() == [True, False]
     assert (first["modality"], first["source"], first["licence"]) == ("clinical", "our clinic", "internal")
-    assert manifest.notes == ("columns not imported: Biopsy (map them with columns=).",)
+    (note,) = manifest.notes
+    assert note.startswith('columns not imported: Biopsy (map them with --options columns "OURS=THEIRS, …"')
 
 
 def test_the_map_of_columns_can_be_one_string(clinic):
@@ -67,8 +68,21 @@ def test_a_wrong_column_names_the_nearest_on_either_side(clinic):
         import_set("csv", clinic, columns={"image": "Foto", "patient_id": "Patnr"})
     with pytest.raises(ValueError, match=r"unknown manifest column 'diagnose'. Did you mean 'diagnosis'"):
         import_set("csv", clinic, columns={"image": "Foto", "diagnose": "Dx"})
-    with pytest.raises(ValueError, match="say which column holds the pictures"):
+    with pytest.raises(
+        ValueError, match='say which column holds the pictures: --options columns "image=COLUMN"; there'
+    ):
         import_set("csv", clinic, columns={"diagnosis": "Dx"})
+
+
+def test_a_column_in_which_nothing_is_known_is_said_to_be_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("image,itch,Geschlecht,modality,caption\na.jpg,,weiblich,,\nb.jpg,unknown,,,\n")
+    columns = {"lesion.itch": "itch", "patient.sex": "Geschlecht"}
+    manifest = import_set("csv", tmp_path / "t.csv", columns=columns, modality="clinical")
+    assert manifest.table.columns.tolist() == ["case_id", "image", "modality"]
+    assert manifest.notes[0] == (
+        "columns left out because no cell has a value that can be read: caption (from caption), lesion.itch (from "
+        "itch), patient.sex (from Geschlecht)."
+    )
 
 
 def test_duplicate_pictures_are_refused_with_the_id(clinic):

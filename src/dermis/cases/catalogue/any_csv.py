@@ -27,18 +27,18 @@ def any_csv(
 
     Source: yours.
 
-    Licence: yours; state it with `licence=`, or map a column.
+    Licence: yours; state it with `--options licence NAME`, or map a column.
 
     Obtain: it is your own.
 
     On disk: one table (give the file, or a folder with one table in it) and the pictures anywhere below its folder,
     loose or in zip files; they are found by name, with or without folders and extension, in any case.
 
-    Columns: `columns={"image": "file name", "diagnosis": "Dx", "patient.age": "AGE", "lesion.thickness": "mm"}`: our
-    column from theirs. Columns that already have one of our names need no entry. Without case_id, the file name is
-    the id. lesion., patient. and concept. columns become numbers where every cell is one, else categories. sentences
-    is a JSON list. modality, source and licence can be given for all rows. Words for "missing" beyond the usual:
-    `missing_words`.
+    Columns: `--options columns "image=file name, diagnosis=Dx, patient.age=AGE, lesion.thickness=mm"`: our column from
+    theirs (in Python a dict as well). Columns that already have one of our names need no entry. Without case_id, the
+    file name is the id. lesion., patient. and concept. columns become numbers where every cell is one, else
+    categories. sentences is a JSON list. modality, source and licence can be given for all rows. Words for "missing"
+    beyond the usual: `missing_words`.
 
     Counts: those of the table; columns that are not imported are named.
 
@@ -59,7 +59,8 @@ def any_csv(
             raise unknown(f"column of {files.tables[0].name}", theirs, table.columns)
     mapped = {**{c: c for c in table if known(c) and c not in mapped.values()}, **mapped}
     if "image" not in mapped:
-        raise ValueError(f"say which column holds the pictures: columns={{'image': …}}; there are {', '.join(table)}.")
+        there = ", ".join(table)
+        raise ValueError(f'say which column holds the pictures: --options columns "image=COLUMN"; there are {there}.')
     cases = pd.DataFrame({ours: tidy(ours, table[theirs]) for ours, theirs in mapped.items()})
     if "case_id" not in cases:
         cases.insert(0, "case_id", cases["image"])
@@ -71,9 +72,18 @@ def any_csv(
             cases[column] = cases[column].fillna(value) if column in cases else value
     for text in (t for t in TEXT_KINDS if t in cases and f"{t}_origin" not in cases):
         cases[f"{text}_origin"] = given(cases[text])
-    unused = [c for c in table if c not in mapped.values()]
-    notes = [f"columns not imported: {', '.join(unused)} (map them with columns=)."] if unused else []
-    return Reading(cases, notes)
+    return Reading(cases, _left_out(table, cases, mapped))
+
+
+def _left_out(table: pd.DataFrame, cases: pd.DataFrame, mapped: Mapping[str, str]) -> list[str]:
+    """Notes on their columns that are not mapped, and on ours that stayed empty."""
+    notes = []
+    if unused := [c for c in table if c not in mapped.values()]:
+        how = 'map them with --options columns "OURS=THEIRS, …", OURS such as lesion.NAME or patient.NAME'
+        notes.append(f"columns not imported: {', '.join(unused)} ({how}).")
+    if empty := [f"{ours} (from {theirs})" for ours, theirs in mapped.items() if cases[ours].isna().all()]:
+        notes.append(f"columns left out because no cell has a value that can be read: {', '.join(empty)}.")
+    return notes
 
 
 def tidy(ours: str, column: pd.Series) -> pd.Series:

@@ -21,6 +21,10 @@ What holds for all of them:
   may be spread over part folders, names and extensions may differ in case. Tables are known by their header, not by
   their name; .csv, .tab and .tsv in UTF-8 (with or without byte-order mark) or Windows-1252, and the first sheet of an
   .xlsx where openpyxl is installed.
+- What these pages write as `NAME=VALUE` is an option of the reader: `--options NAME VALUE` on the command line,
+  `import_set(…, NAME=VALUE)` in Python.
+- An import never loses what an older manifest of that name holds (a split, narrated texts, other columns, values or
+  cases) without being told `--replace`; the same import again, or one with more columns, needs no telling.
 - Every row of the table becomes a case, also when its picture is not on disk: the path is then where the picture
   would lie, and a note says how many there are. `missing=drop` leaves those cases out, and a note says how many.
 - `split=TABLE` takes a published split: any table with a column `split` and a column of picture names. If it tears
