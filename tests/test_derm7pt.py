@@ -53,7 +53,7 @@ def test_from_the_official_layout_to_table_one(derm7pt, tmp_path, capsys):
     # the pictures know nothing of the labels
     assert all(re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", cell) for cell in row)
     assert 40 < float(row[-1].split()[0]) < 60
-    each = pd.read_csv(tmp_path / "report" / "model-derm7pt-linear-probes.csv")
+    each = pd.read_csv(tmp_path / "report" / "run-derm7pt-linear-probes.csv")
     assert len(each) == 395
     assert {"score", "expected score", "deviation of the score", "probability of a score from 3"} <= set(each)
 

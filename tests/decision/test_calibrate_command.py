@@ -136,6 +136,10 @@ def without_valid(table):
     table.loc[table["split"] == "valid", "split"] = "train"
 
 
+def unlabelled_test(table):
+    table.loc[table["split"] == "test", "diagnosis"] = None
+
+
 def without_red(table):
     table.loc[(table["split"] == "valid") & (table["diagnosis"] == "red"), "diagnosis"] = "pale"
 
@@ -145,10 +149,15 @@ def without_red(table):
     [
         (torn, [], "stand in more than one split"),
         (without_valid, [], "no case of the manifest is in split 'valid'"),
+        (unlabelled_test, [], "no case of split 'test' is dark or pale or red: deal it more (`dermis split`)"),
         (without_red, [], "no case of split 'valid' is red: every class needs cases"),
         (None, ["--classes", "dark", "reed"], "unknown class 'reed'. Did you mean 'red'?"),
         (None, ["--classes", "dark"], "between two classes or more; given: dark"),
-        (None, ["--alpha", "0.02"], "alpha 0.02 needs at least 49 calibration cases, one for each patient; there are"),
+        (
+            None,
+            ["--alpha", "0.02"],
+            "patients are too few: alpha 0.02 needs at least 49. Split 'valid' has 22 patients",
+        ),
         (None, ["--alpha", "2"], "alpha lies between 0 and 1"),
     ],
 )

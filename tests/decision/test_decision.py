@@ -94,17 +94,35 @@ def test_what_cannot_be_fitted_is_said(cases):
         fit(train, valid.select(valid.label != 2), CLASSES, Rules(), "")
     with pytest.raises(ValueError, match="no case of split 'train' is melanoma or wart"):
         fit(train.select(train.label == 1), valid, CLASSES, Rules(), "")
-    with pytest.raises(ValueError, match=r"alpha 0.01 needs at least 99 calibration cases, one for each patient.* 40"):
+    with pytest.raises(ValueError, match=r"^40 calibration patients are too few: alpha 0.01 needs at least 99\."):
         fit(train, valid, CLASSES, Rules(alpha=0.01), "")
     rare = valid.select((valid.label != 2) | (valid.patient == valid.patient[valid.label == 2][0]))
     with pytest.raises(ValueError, match=r"need 9 calibration cases of each class; 'wart' has [01]\."):
         fit(train, rare, CLASSES, Rules(classwise=True), "")
-    with pytest.raises(ValueError, match=r"ood_level 0.02 has no effect with 40 calibration patients.*0.0244 or more"):
+    with pytest.raises(ValueError, match=r"^40 .* few: ood_level 0.02 needs at least 49\..* 0.0244, but ood_level may"):
         fit(train, valid, CLASSES, Rules(ood_level=0.02), "")
     with pytest.raises(ValueError, match="most_classes 3 has no effect: there are 3 classes"):
         fit(train, valid, CLASSES, Rules(most_classes=3), "")
     with pytest.raises(ValueError, match=r"must be \(cases, 8\); they are \(2, 5\)"):
         fit(train, valid, CLASSES, Rules(), "").judge(np.zeros((2, 5)))
+
+
+def test_too_few_patients_are_told_for_all_rules_at_once_with_how_many_would_do(cases):
+    train, few = cases(40, 0), cases(11, 1)
+    with pytest.raises(ValueError) as error:
+        fit(train, few, CLASSES, Rules(), "")
+    assert str(error.value) == (
+        "7 calibration patients are too few: alpha 0.1 needs at least 9 and ood_level 0.05 needs at least 19. Split "
+        "'valid' has 11 patients of the classes, a third of whom set the temperature, and would need 28: deal it more "
+        "(`dermis split --valid 0.4`). With 7 no level goes below 0.125, but ood_level may be 0: nothing is too "
+        "strange."
+    )
+    with pytest.raises(ValueError, match=r"alpha 0.1 needs at least 9\. .* would need 13: .* below 0.125\.$"):
+        fit(train, few, CLASSES, Rules(ood_level=0), "")
+    with pytest.raises(ValueError, match=r"^18 calibration patients are too few: ood_level 0.05 needs at least 19"):
+        fit(train, cases(27, 1), CLASSES, Rules(), "")
+    assert fit(train, cases(28, 1), CLASSES, Rules(), "").patients == 19
+    assert fit(train, few, CLASSES, Rules(alpha=0.125, ood_level=0.125), "").patients == 7
 
 
 @pytest.mark.parametrize(

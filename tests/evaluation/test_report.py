@@ -144,6 +144,39 @@ def test_synthetic_data_are_called_so(synthetic):
     assert ("Synthetic data" in markdown(one)) is synthetic
 
 
+@pytest.mark.parametrize(("n_boot", "warned"), [(20, True), (199, True), (200, False), (None, False)])
+def test_intervals_from_a_few_draws_are_called_rough(n_boot, warned, tmp_path):
+    report(n_boot=n_boot).write(tmp_path)
+    read = Report.read(tmp_path / "report.json")
+    assert read.n_boot == n_boot
+    for form in (html, markdown):
+        assert (f"Intervals from {n_boot} bootstrap draws only" in form(read)) is warned
+
+
+def test_models_with_different_notes_have_them_under_their_names():
+    pair = {"subgroup": "patient.sex: {} minus {}", "notes": "best minus worst", "metric": "accuracy"}
+    items = [
+        entry(notes="3 draws had no value"),
+        entry(model="other", notes="1 draw had no value"),
+        entry(metric="ECE", notes="the same"),
+        entry(metric="ECE", model="other", notes="the same"),
+        entry(metric="AUPR", notes="alone"),
+        entry(metric="AUPR", model="other"),
+        entry(**pair | {"subgroup": "patient.sex: female minus male"}, value=0.1),
+        entry(**pair | {"subgroup": "patient.sex: male minus other", "notes": "best minus worst; few"}, model="other"),
+    ]
+    both = report(entries=[replace(e, n=90) if e.model == "other" and e.subgroup else e for e in items])
+    text = markdown(both)
+    size = "2015 | 1497"
+    assert f"{size} | trained: 3 draws had no value; other: 1 draw had no value |" in text
+    assert f"{size} | the same |" in text
+    assert f"{size} | trained: alone |" in text
+    row = "| patient.sex: best minus worst | 0.100 [0.906, 0.933] | 0.920 [0.906, 0.933] | 2015 / 90 | 1497 / 1497 | "
+    assert f"{row}trained: female minus male; other: male minus other; few |" in text
+    assert "<td>2015 / 90</td>" in html(both)
+    assert "trained: female minus male; other: male minus other; few" in html(both)
+
+
 def test_markdown_has_every_number_with_its_interval():
     text = markdown(report())
     assert "| macro AUROC | 0.920 [0.906, 0.933] | 2015 | 1497 |" in text

@@ -1,4 +1,4 @@
-"""`dermis evaluate --suite`: options, the folder of sets, a small model on real files."""
+"""`dermis evaluate`: options, the folder of sets, small models on real files, what becomes of an older report."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 
 from dermis.commands.evaluate import run
 from dermis.evaluation.suites import sets_in
+from dermis.model import save
+from dermis.towers.build import ImageTowerConfig, build_image_tower
 from tests.evaluation.test_suite import OURS
 
 
@@ -68,3 +70,28 @@ def test_the_command_measures_goes_on_and_says_what_is_missing(two_models_and_se
     assert written["command"] == "dermis evaluate " + " ".join(command)
     assert run(command) == 0
     assert f"row {place} of {len(OURS.rows)}: pad-ufes-20-prompts: measured before\n" in capsys.readouterr().err
+
+
+def test_a_report_of_another_command_stays_and_one_of_another_model_is_named(lesions, tmp_path, capsys):
+    lesions.write(tmp_path / "cases.parquet")
+    model = build_image_tower(ImageTowerConfig(name="test_resnet", size=32), pretrained=False)
+    for name in ("first", "second"):
+        save(tmp_path / name / "model", model)
+    out = tmp_path / "out"
+
+    def evaluated(name, *protocols):
+        rest = ["--out", str(out), "--cache", str(tmp_path / "cache"), "--evaluation.n-boot", "5", *protocols]
+        assert run([str(tmp_path / name / "model"), str(tmp_path / "cases.parquet"), *rest]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    said = evaluated("first")
+    left_out = "Left out of the default protocols: prompts, retrieval, for the model has no text tower."
+    assert said[-2:] == [left_out, f"report: {out}/report.html"]
+    assert evaluated("first", "--protocol", "knn")[-1] == f"report: {out}/report.html"
+    assert evaluated("second", "--protocol", "knn")[-1].endswith("(in the place of: Evaluation of first)")
+    for command, whose in (("dermis train simclr --smoke", "`dermis train`"), ("", "something else than `dermis eval")):
+        older = json.dumps({"command": command})
+        (out / "report.json").write_text(older)
+        with pytest.raises(ValueError, match=f"report.json is of {whose}.*, and would be lost: choose another folder"):
+            evaluated("second", "--protocol", "knn")
+        assert (out / "report.json").read_text() == older

@@ -1,5 +1,7 @@
 """The card says what is known, and that the rest is not."""
 
+from types import SimpleNamespace
+
 from dermis.model.card import Card, render
 from dermis.towers.build import BranchesConfig, ImageTowerConfig, build_branches
 
@@ -13,6 +15,21 @@ def test_a_bare_card_says_what_is_missing_and_what_it_is_not_for(tiny):
     for part in ("# derm-small", "not a medical device", "Not stated.", "None recorded.", "test_vit", "160 x 160"):
         assert part in text
     assert 'create_model_and_transforms("local-dir:derm-small")' in text
+
+
+def test_a_card_without_a_title_is_called_after_its_recipe(tiny):
+    recipe = SimpleNamespace(name="clip_small")
+    text = render(tiny(), Card(), "model", recipe)
+    assert "\n# clip_small\n" in text
+    assert 'dermis.load("model")' in text
+    assert "\n# Skin\n" in render(tiny(), Card(title="Skin"), "model", recipe)
+
+
+def test_a_card_says_from_how_many_draws_its_intervals_are(tiny):
+    assert "Intervals: 20 draws of a bootstrap" in render(
+        tiny(), Card(), "m", report={"entries": [ENTRY], "n_boot": 20}
+    )
+    assert "Intervals: bootstrap" in render(tiny(), Card(), "m", report={"entries": [ENTRY]})
 
 
 def test_a_full_card_shows_metrics_with_intervals(tiny):

@@ -123,6 +123,12 @@ def test_damaged_settings_are_a_sentence_that_names_the_file(settings, sentence,
         load(folder)
 
 
+def test_a_run_in_the_place_of_its_model_is_a_question(tiny, tmp_path):
+    save(tmp_path / "run" / "model", tiny())
+    with pytest.raises(ValueError, match=r"run is no model folder; did you mean .*run/model, the model of this run\?"):
+        load(tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     "source, name",
     [

@@ -1,6 +1,7 @@
 """`dermis publish` into a folder: whole or not at all, and a sentence for what cannot be."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -41,6 +42,20 @@ def test_the_licence_of_the_folders_own_card_is_enough(two_tower, tmp_path):
     save(tmp_path / "model", two_tower, card=Card(title="Skin", licence="MIT"))
     publish(tmp_path / "model", tmp_path / "out")
     assert "\n# Skin\n" in (tmp_path / "out" / "README.md").read_text()
+
+
+@dataclass
+class Recipe:
+    name: str = "simclr"
+
+
+def test_the_recipes_name_on_the_folders_own_card_is_no_title(two_tower, tmp_path):
+    save(tmp_path / "run" / "model", two_tower, recipe=Recipe())
+    assert "\n# simclr\n" in (tmp_path / "run" / "model" / "README.md").read_text()
+    publish(tmp_path / "run" / "model", tmp_path / "skin", said={"licence": "MIT"})
+    assert "\n# skin\n" in (tmp_path / "skin" / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"did you mean .*run/model, the model of this run\?"):
+        publish(tmp_path / "run", tmp_path / "other", said={"licence": "MIT"})
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import dermis
 from dermis.cases.seven_point import POINTS
 from dermis.explain import explain
 from dermis.serve.app import create
+from dermis.serve.service import Service
 from dermis.serve.settings import Settings
 
 NAMES = ["melanoma", "nevus", "psoriasis"]
@@ -198,10 +199,29 @@ def test_what_cannot_be_is_a_sentence(two, case, path, data, status, code, said)
     assert said in error["message"]
 
 
+def test_what_is_advised_instead_is_something_that_the_model_can(both, writer, pair, case, monkeypatch):
+    def refused(client, files, **data):
+        answer = client.post("/v1/classify", files=files, data=data)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "cannot")
+        return answer.json()["error"]["message"]
+
+    neither = "it classifies after `dermis calibrate`, without names."
+    assert refused(both, case[2]) == f"this model has no calibrated decision: {neither}"
+    assert refused(both, case[2], names=NAMES) == f"this model knows no texts, so no names: {neither}"
+    assert refused(writer, image(case)) == "this model has no calibrated decision: send names to compare."
+    monkeypatch.setattr(Service, "can", {"classify_names": False, "decide": True})
+    with TestClient(create(Settings(model=str(pair)))) as client:
+        assert refused(client, case[2], names=NAMES) == "this model knows no texts, so no names: leave the names out."
+
+
 @pytest.mark.parametrize(
     ("files", "code", "said"),
     [
-        ({"image": ("a.jpg", b"no picture at all")}, "picture", "it is text"),
+        (
+            {"image": ("a.jpg", b"no picture at all")},
+            "picture",
+            "it is text (begins with b'no picture at all'); send JPEG, PNG, TIFF, WebP, BMP, GIF, HEIC.",
+        ),
         ({"image": ("a.jpg", b"")}, "picture", "zero bytes"),
         ({}, "request", "looks at image; given: no picture"),
         ({"dermoscopy": ("a.jpg", b"x")}, "request", "looks at image; given: dermoscopy"),
@@ -230,8 +250,6 @@ def test_what_is_not_there_is_an_error_of_the_same_shape(two):
 
 
 def test_a_mistake_of_ours_is_no_fault_of_the_request(two_tower, case, monkeypatch):
-    from dermis.serve.service import Service
-
     def broken(self, cases):
         raise ValueError("a mistake")
 

@@ -1,5 +1,6 @@
 """dermis evaluate"""
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -129,17 +130,41 @@ def one_manifest(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str
     from dermis.evaluation.evaluate import evaluate
     from dermis.evaluation.keep_list import keep_listed
     from dermis.evaluation.label_tables import table_lines
+    from dermis.evaluation.needs import with_possible_defaults
 
     assert asked.manifest is not None
-    manifest, notes = Manifest.read(asked.manifest, asked.root).showing(asked.picture), []
+    before = to_be_replaced(asked.out)
+    manifest = Manifest.read(asked.manifest, asked.root).showing(asked.picture)
+    config, notes = with_possible_defaults(model, asked.evaluation)
     if asked.keep is not None:
-        manifest, note = keep_listed(manifest, asked.keep, asked.evaluation.split)
-        notes = [note]
-    report = evaluate(model, manifest, asked.evaluation, **named)
+        manifest, note = keep_listed(manifest, asked.keep, config.split)
+        notes.append(note)
+    report = evaluate(model, manifest, config, **named)
     page = replace(report, notes=[*report.notes, *notes]).write(asked.out)
     overall = [e for e in report.entries if not e.subgroup and not e.class_name]
     lines = [f"{e.protocol}: {e.metric} {e.text()} (n = {e.n})" for e in overall]
-    return [*lines, *table_lines(report.entries, named["name"]), *notes, f"report: {page}"]
+    where = f"report: {page}" + (f" (in the place of: {before})" if before not in ("", report.title) else "")
+    return [*lines, *table_lines(report.entries, named["name"]), *notes, where]
+
+
+def to_be_replaced(folder: Path) -> str:
+    """The title of the report that a new one in the folder takes the place of; empty where there is none.
+
+    Raises ValueError for a report of another command, such as a training's, whose numbers would be lost.
+    """
+    file = folder / "report.json"
+    if not file.is_file():
+        return ""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    report = found if isinstance(found, dict) else {}
+    command = str(report.get("command", "")).split()[:2]
+    if command != ["dermis", "evaluate"]:
+        whose = f"`{' '.join(command)}`" if command else "something else than `dermis evaluate`"
+        raise ValueError(f"{file} is of {whose}, and would be lost: choose another folder (--out).")
+    return str(report.get("title", ""))
 
 
 def table(asked: Evaluate, model: Any, named: dict[str, Any]) -> list[str]:

@@ -44,6 +44,9 @@ def calibrate(
     classes = classes_of(manifest, list(classes) or None)
     if len(classes) < 2:
         raise ValueError(f"a decision is between two classes or more; given: {', '.join(classes)}.")
+    for split, part in parts.items():
+        if not part.table["diagnosis"].isin(classes).any():
+            raise ValueError(f"no case of split {split!r} is {' or '.join(classes)}: deal it more (`dermis split`).")
     config = EvaluationConfig(
         protocols=["linear_probe"], merge={c: [c] for c in classes}, probe_features="trunk", seed=rules.seed
     )
@@ -74,6 +77,7 @@ def calibrate(
         bad_pictures=sorted(setting.bad_pictures),
         notes=notes,
         command=command,
+        n_boot=n_boot,
     )
 
 

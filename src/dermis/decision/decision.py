@@ -9,10 +9,11 @@ Shapes: N cases, M training cases, C classes, D features, V calibration patients
 """
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
-from dermis.decision.conformal import nonconformity, one_for_each, thresholds
+from dermis.decision.conformal import fewest, nonconformity, one_for_each, thresholds
 from dermis.decision.rules import Rules
 from dermis.decision.temperature import fit_temperature, tempered
 from dermis.decision.unfamiliar import neighbour_distance, p_values, training_bank
@@ -92,21 +93,19 @@ def fit(train: Labelled, valid: Labelled, classes: list[str], rules: Rules, towe
     """The decision that these cases teach; the same for the same ``rules.seed``.
 
     Raises ValueError where a class has no case in a split, where ``valid`` has too few patients for ``alpha`` or
-    ``ood_level``, and for a setting without effect.
+    ``ood_level``, both said at once, and for a setting without effect.
     """
     for name, part in {"train": train, "valid": valid}.items():
         if absent := [c for i, c in enumerate(classes) if not (part.label == i).any()]:
-            raise ValueError(f"no case of split {name!r} is {' or '.join(absent)}: every class needs cases in both.")
+            raise ValueError(
+                f"no case of split {name!r} is {' or '.join(absent)}: every class needs cases in both. "
+                "Deal it more (`dermis split`), or name the classes to decide between (--classes)."
+            )
     if rules.most_classes >= len(classes):
         raise ValueError(f"most_classes {rules.most_classes} has no effect: there are {len(classes)} classes.")
     for_temperature, others = _apart(valid, rules.seed)
     calibration = others.select(one_for_each(others.patient, rules.seed))
-    needed = 1 / (len(calibration.label) + 1)
-    if 0 < rules.ood_level < needed:
-        raise ValueError(
-            f"ood_level {rules.ood_level:g} has no effect with {len(calibration.label)} calibration patients, whose "
-            f"smallest p-value is {needed:.3g}: set it to 0, or to {needed:.3g} or more."
-        )
+    _refuse_too_few(len(calibration.label), len(np.unique(valid.patient)), rules)
     probe = linear_probe(train.feature, train.label, len(classes), groups_M=train.patient, seed=rules.seed)
     temperature = fit_temperature(probe.logits(for_temperature.feature), for_temperature.label)
     score_VC = nonconformity(tempered(probe.logits(calibration.feature), temperature), rules.score)
@@ -124,11 +123,31 @@ def fit(train: Labelled, valid: Labelled, classes: list[str], rules: Rules, towe
     )
 
 
+def _refuse_too_few(calibrating: int, patients: int, rules: Rules) -> None:
+    """Raise ValueError where ``calibrating`` of the ``patients`` of valid are too few for the rules; it names all."""
+    levels = {"alpha": rules.alpha} | ({"ood_level": rules.ood_level} if rules.ood_level else {})
+    # the smallest p-value of n patients is 1 / (n + 1), and so is the smallest share that a set of theirs may miss
+    needs = {f"{name} {level:g}": n for name, level in levels.items() if (n := fewest(level)) > calibrating}
+    if needs:
+        enough = next(n for n in count(patients) if n - _for_temperature(n) >= max(needs.values()))
+        never = ", but ood_level may be 0: nothing is too strange" if rules.ood_level else ""
+        raise ValueError(
+            f"{calibrating} calibration patients are too few: "
+            f"{' and '.join(f'{rule} needs at least {n}' for rule, n in needs.items())}. Split 'valid' has {patients} "
+            f"patients of the classes, a third of whom set the temperature, and would need {enough}: deal it more "
+            f"(`dermis split --valid 0.4`). With {calibrating} no level goes below {1 / (calibrating + 1):.3g}{never}."
+        )
+
+
+def _for_temperature(patients: int) -> int:
+    return max(1, round(FOR_TEMPERATURE * patients))
+
+
 def _apart(valid: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     """The cases of a random third of the patients, and those of the others."""
     patients = np.unique(valid.patient)
     if len(patients) < 2:
         raise ValueError(f"a decision needs several patients in split 'valid'; there are {len(patients)}.")
-    drawn = np.random.default_rng(seed).permutation(patients)[: max(1, round(FOR_TEMPERATURE * len(patients)))]
+    drawn = np.random.default_rng(seed).permutation(patients)[: _for_temperature(len(patients))]
     first = np.isin(valid.patient, drawn)
     return valid.select(first), valid.select(~first)

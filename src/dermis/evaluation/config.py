@@ -32,6 +32,8 @@ PROTOCOLS = {
 """protocol -> what it does"""
 LEARNING = ("knn", "linear_probe", "panderm", "few_shot", "low_shot")
 """protocols that learn the diagnosis from the split `train`"""
+READING = ("prompts", "make", "concepts", "retrieval")
+"""protocols that compare pictures with texts"""
 CLASSIFYING = ("prompts", "make", *LEARNING)
 DIAGNOSES = (*CLASSIFYING, "similar")
 """protocols about the one class of a case"""

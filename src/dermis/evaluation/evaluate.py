@@ -23,6 +23,7 @@ from dermis.evaluation.label_predictions import (
 from dermis.evaluation.label_tables import case_table
 from dermis.evaluation.measure import measure, places_of
 from dermis.evaluation.metrics import confusion_matrix
+from dermis.evaluation.needs import refuse_without_diagnoses, refuse_without_texts, with_possible_defaults
 from dermis.evaluation.pairs import matched
 from dermis.evaluation.protocols import annotate, classify, retrieve_both
 from dermis.evaluation.report import Entry, Report, Section, entries
@@ -46,19 +47,22 @@ def evaluate(
     official_split: bool = False,
     command: str = "",
 ) -> Report:
-    """Run the protocols of ``config`` on one split.
+    """Run the protocols of ``config`` on one split; of the default ones those that the model can.
 
     ``model`` has two towers or a tower for each picture (docs/design.md), or is an image tower, as the protocols need.
     ``training_texts`` are the texts that it was trained on: only they allow the word zero-shot. ``embed`` gives the
     image tower's pooled vectors and which pictures are readable (default ``dermis.model.embed.embed_cases``; pass one
     with a cache to save time; ``cache`` is the folder of such a cache, for fine-tuning). ``dataset`` defaults to the
-    manifest's sources. Raises ValueError for diagnoses that are not among the classes, missing splits and missing
-    columns, and, where a protocol learns from the cases, for a split that tears patients, lesions or originals; with
-    ``official_split``, that of a published table, the notes say so instead.
+    manifest's sources. Raises ValueError for a model without what a protocol needs, diagnoses that are not among the
+    classes, missing splits, columns and diagnoses, and, where a protocol learns from the cases, for a split that tears
+    patients, lesions or originals; with ``official_split``, that of a published table, the notes say so instead.
     """
-    config = config or EvaluationConfig()
+    config, left_out = with_possible_defaults(model, config or EvaluationConfig())
+    refuse_without_texts(model, config.protocols)
+    refuse_without_diagnoses(manifest, config)
     texts = None if training_texts is None else list(training_texts)
     setting = Setting(model, manifest, config, embed or _embed_with(model), texts, cache)
+    setting.notes += left_out
     refuse_torn_split(setting, official=official_split)
     sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
     split = scored_cases(manifest, config.split)
@@ -108,6 +112,7 @@ def evaluate(
         bad_pictures=sorted(setting.bad_pictures),
         notes=_notes(setting),
         command=command,
+        n_boot=config.n_boot,
     )
 
 

@@ -15,7 +15,7 @@ from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.few_shot import summarise_seeds
 from dermis.evaluation.hierarchy import ClassPlaces, class_places, hierarchy_metrics
 from dermis.evaluation.metrics import classification_metrics, panderm_metrics, undefined_classes
-from dermis.evaluation.report import Entry, entries
+from dermis.evaluation.report import GAP, Entry, entries
 from dermis.evaluation.scored import Scored
 from dermis.evaluation.setting import Cases
 from dermis.evaluation.subgroups import attributes, by_subgroup
@@ -128,7 +128,7 @@ def _by_group(
     for gap in gaps:
         size = {"n": gap.cases, "patients": gap.patients}
         subgroup = f"{column}: {gap.best} minus {gap.worst}"
-        yield from entries({gap.metric: gap.difference}, subgroup=subgroup, notes="best minus worst", **size, **common)
+        yield from entries({gap.metric: gap.difference}, subgroup=subgroup, notes=GAP, **size, **common)
 
 
 def missing_note(metric: str, missing: dict[str, list[str]], undefined: str) -> str:

@@ -79,8 +79,7 @@ def _scale(setting: Setting) -> float:
 
 
 def _shared_space(cases: Cases) -> np.ndarray:
-    if cases.projected is None:
-        raise ValueError("prompts, concepts and retrieval need a model with a text tower; this one has pictures only.")
+    assert cases.projected is not None  # ``needs.refuse_without_texts``
     return cases.projected
 
 

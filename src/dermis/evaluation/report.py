@@ -15,6 +15,8 @@ from dermis.evaluation.bootstrap import Interval
 
 UNTRAINED = "untrained"
 """what entries call the model as it was before a run"""
+GAP = "best minus worst"
+"""how the notes of the difference of two groups begin; its subgroup says which: ``patient.sex: female minus male``"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ class Report:
     """case ids whose pictures could not be read; they are in no number"""
     notes: list[str] = field(default_factory=list)
     command: str = ""
+    n_boot: int | None = None
+    """bootstrap draws behind each interval; none: not recorded"""
 
     def value(self, protocol: str, metric: str, *, model: str | None = None) -> Entry:
         """The entry over everybody and all classes; raises ValueError if there is none, or more than one model."""
@@ -157,6 +161,7 @@ class Report:
                 "patients",
                 "synthetic",
                 "command",
+                "n_boot",
                 "notes",
                 "bad_pictures",
             )

@@ -7,7 +7,17 @@ from importlib.resources import files
 
 from dermis.evaluation.plots import plots_of
 from dermis.evaluation.report import Entry, Example, Report, Section
-from dermis.evaluation.report_tables import SPREAD, Table, meaning, protocols, spread, tables
+from dermis.evaluation.report_tables import (
+    SPREAD,
+    Table,
+    meaning,
+    notes_of,
+    protocols,
+    sizes_of,
+    spread,
+    tables,
+    warnings,
+)
 
 HEADLINES = ("macro AUROC", "balanced accuracy", "accuracy", "recall@10", "macro precision@10")
 
@@ -37,10 +47,7 @@ def _about(report: Report) -> str:
         "again and again. Two models whose intervals overlap widely have not been told apart."
         f"{f' {SPREAD}' if spread(report.entries) else ''}</p>"
     )
-    if report.synthetic:
-        words = "Synthetic data: drawn by a program. These numbers say nothing about patients."
-        return f'<div class="banner">{words}</div>{about}'
-    return about
+    return "".join(f'<div class="banner">{escape(warning)}</div>' for warning in warnings(report)) + about
 
 
 def _headline(report: Report) -> str:
@@ -78,13 +85,13 @@ def _table(table: Table) -> str:
     head += ["n", "patients", ""]
     rows = []
     for name, cells in table.rows:
-        first = next(e for e in cells if e is not None)
-        notes = "; ".join(dict.fromkeys(e.notes for e in cells if e is not None and e.notes))
+        n, patients = sizes_of(cells)
         if single:
+            first = next(e for e in cells if e is not None)
             values = f"<td>{first.text().split(' [')[0]}</td><td>{_limits(first)}</td><td>{_whisker(first)}</td>"
         else:
             values = "".join(f"<td>{e.text() if e is not None else '–'}</td>" for e in cells)
-        counts = f'<td>{first.n}</td><td>{first.patients}</td><td class="notes">{escape(notes)}</td>'
+        counts = f'<td>{n}</td><td>{patients}</td><td class="notes">{escape(notes_of(cells))}</td>'
         rows.append(f"<tr><td>{_hint(name)}</td>{values}{counts}</tr>")
     headings = "".join(f"<th>{escape(h)}</th>" for h in head)
     body = f"<thead><tr>{headings}</tr></thead><tbody>{''.join(rows)}</tbody>"

@@ -1,7 +1,17 @@
 """A report as Markdown: the numbers with their intervals, no pictures."""
 
 from dermis.evaluation.report import Report
-from dermis.evaluation.report_tables import SPREAD, Table, meaning, protocols, spread, tables
+from dermis.evaluation.report_tables import (
+    SPREAD,
+    Table,
+    meaning,
+    notes_of,
+    protocols,
+    sizes_of,
+    spread,
+    tables,
+    warnings,
+)
 
 
 def markdown(report: Report) -> str:
@@ -22,9 +32,7 @@ def markdown(report: Report) -> str:
 
 
 def _about(report: Report) -> list[str]:
-    lines = []
-    if report.synthetic:
-        lines += ["**Synthetic data: drawn by a program. These numbers say nothing about patients.**", ""]
+    lines = [line for warning in warnings(report) for line in (f"**{warning}**", "")]
     lines += [f"{report.dataset}, split {report.split}: {report.cases} cases of {report.patients} patients or lesions."]
     lines += ["Brackets hold the 95 % interval of a bootstrap over patients (else lesions, else cases)."]
     lines += [SPREAD, ""] if spread(report.entries) else [""]
@@ -41,10 +49,8 @@ def _table(table: Table) -> list[str]:
     lines = [f"### {table.title}", "", "| | " + " | ".join(map(_cell, table.head)) + " | n | patients | notes |"]
     lines += ["|---|" + "---:|" * len(table.head) + "---:|---:|---|"]
     for name, row in table.rows:
-        first = next(e for e in row if e is not None)
-        notes = "; ".join(dict.fromkeys(e.notes for e in row if e is not None and e.notes))
-        cells = [e.text() if e is not None else "–" for e in row]
-        lines += [f"| {_cell(name)} | " + " | ".join(cells) + f" | {first.n} | {first.patients} | {_cell(notes)} |"]
+        cells = [*(e.text() if e is not None else "–" for e in row), *sizes_of(row), _cell(notes_of(row))]
+        lines += [f"| {_cell(name)} | {' | '.join(cells)} |"]
     return [*lines, ""]
 
 

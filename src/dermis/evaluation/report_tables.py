@@ -1,10 +1,10 @@
 """The tables of a report, before they are Markdown or HTML: rows are metrics, groups or classes, columns are models."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from dermis.evaluation.report import Entry, Report, models
+from dermis.evaluation.report import GAP, Entry, Report, models
 
 MEANINGS = {
     "accuracy": "share of cases whose first choice is right",
@@ -37,6 +37,9 @@ MEANINGS = {
 }
 """metric -> what it says, for a reader who is not of the trade"""
 SPREAD = "± is the standard deviation over seeds or draws, divided by their number."
+SYNTHETIC = "Synthetic data: drawn by a program. These numbers say nothing about patients."
+ENOUGH = 200
+"""bootstrap draws, below which the ends of an interval are a matter of luck"""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,34 @@ def tables(report: Report, protocol: str) -> Iterator[Table]:
     names = models(report.entries)
     yield _table("All cases", [e for e in mine if not e.class_name and not e.subgroup], "metric", names)
     for title, kind in (("Per class", "class_name"), ("By group", "subgroup")):
-        some = [e for e in mine if getattr(e, kind)]
+        some = [_gap_in_one_row(e) for e in mine if getattr(e, kind)]
         for metric in dict.fromkeys(e.metric for e in some):
             yield _table(f"{title}: {metric}", [e for e in some if e.metric == metric], kind, names)
+
+
+def warnings(report: Report) -> list[str]:
+    """What a reader must know before the first number."""
+    found = [SYNTHETIC] if report.synthetic else []
+    if report.n_boot is not None and report.n_boot < ENOUGH:
+        draws = f"{report.n_boot} bootstrap draws"
+        found.append(f"Intervals from {draws} only, as in a smoke run: too rough to rely on (evaluation.n_boot).")
+    return found
+
+
+def notes_of(cells: Sequence[Entry | None]) -> str:
+    """The notes of a row; where those of models differ, each with its model."""
+    there = [e for e in cells if e is not None]
+    if len({e.notes for e in there}) == 1:
+        return there[0].notes
+    return "; ".join(f"{e.model}: {e.notes}" for e in there if e.notes)
+
+
+def sizes_of(cells: Sequence[Entry | None]) -> tuple[str, str]:
+    """Cases and patients of a row; where those of models differ, one after the other as the models stand."""
+    sizes = [("–", "–") if e is None else (str(e.n), str(e.patients)) for e in cells]
+    known = {size for size, e in zip(sizes, cells, strict=True) if e is not None}
+    n, patients = zip(*(known if len(known) == 1 else sizes), strict=True)
+    return " / ".join(n), " / ".join(patients)
 
 
 def spread(items: Iterable[Entry]) -> bool:
@@ -73,6 +101,14 @@ def meaning(metric: str) -> str:
     """What a metric says; empty for one that needs no words."""
     metric = metric.removeprefix("positive ").split(" (")[0]
     return MEANINGS.get(metric) or MEANINGS.get(re.sub(r"@\d+$", "@k", metric), "")
+
+
+def _gap_in_one_row(entry: Entry) -> Entry:
+    """A gap under a name that is the same for every model: which two groups are furthest apart is told in its notes."""
+    if not entry.notes.startswith(GAP):
+        return entry
+    column, _, pair = entry.subgroup.partition(": ")
+    return replace(entry, subgroup=f"{column}: {GAP}", notes=entry.notes.replace(GAP, pair, 1))
 
 
 def _table(title: str, items: list[Entry], row: str, names: list[str]) -> Table:

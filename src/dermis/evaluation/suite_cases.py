@@ -19,13 +19,12 @@ from dermis.cases.split import split
 from dermis.cases.table_schema import metadata_columns
 from dermis.evaluation.concept_annotation import concept_truth
 from dermis.evaluation.config import DIAGNOSES
+from dermis.evaluation.needs import refuse_without_texts
 from dermis.evaluation.setting import scored_cases
 from dermis.evaluation.suites import SuiteRow
 
 SEED = 0
 """of the split of a set that comes without one; a suite's rows are the same whatever seed the numbers have"""
-READ = ("prompts", "concepts", "retrieval")
-"""protocols that need texts"""
 ARRAYS = ".npz"
 """files in which a picture has a number and no name"""
 
@@ -48,8 +47,7 @@ def row_cases(row: SuiteRow, manifest: Manifest, model: Any) -> RowCases:
     from dermis.model.look import picture_towers  # torch, which this room's import leaves out
 
     looks = list(picture_towers(model))
-    if row.kind in READ and not hasattr(model, "project_image"):
-        raise ValueError(f"protocol {row.kind!r} needs a model with a text tower; this one has pictures only.")
+    refuse_without_texts(model, [row.kind])
     if not (row.picture == "image" if len(looks) > 1 else looks[0] in ("image", row.picture)):
         raise ValueError(f"the row is about the picture {row.picture!r}; this model looks at {' and '.join(looks)}.")
     manifest.require(looks, "this model")

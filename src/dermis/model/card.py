@@ -38,7 +38,7 @@ class Card:
     """What only people know about a model."""
 
     title: str | None = None
-    """default: the folder's name"""
+    """default: the recipe's name, without a recipe the folder's"""
     description: str | None = None
     intended_use: str = INTENDED_USE
     out_of_scope: str = OUT_OF_SCOPE
@@ -91,7 +91,8 @@ def render(
 
     ``report``: the evaluation's, as in its report.json; its notes say how the model came to be, too.
     """
-    return page(front_matter(model, card), card.title or name, sections(model, card, name, recipe, report))
+    title = card.title or getattr(recipe, "name", None) or name
+    return page(front_matter(model, card), title, sections(model, card, name, recipe, report))
 
 
 def front_matter(model: nn.Module, card: Card) -> dict[str, Any]:
@@ -197,7 +198,8 @@ def _results(report: Mapping[str, Any] | None) -> str:
     for e in found:
         cases = f"{e['dataset']}, {e['split']}"
         rows.append(f"| {e['model']} | {cases} | {e['protocol']} | {e['metric']} | {e['n']} | {_number(e)} |")
-    note = "Intervals: bootstrap over patients (else lesions, else cases). Numbers by group: report.json."
+    draws = f"{n_boot} draws of a " if (n_boot := (report or {}).get("n_boot")) else ""
+    note = f"Intervals: {draws}bootstrap over patients (else lesions, else cases). Numbers by group: report.json."
     return "\n".join([*rows, "", note])
 
 

@@ -45,6 +45,8 @@ from dermis.towers.weights import FOLDER, HUB, fetch_folder, load_strictly, read
 
 WEIGHTS = "model.safetensors"
 TOKENIZER = "text/tokenizer.json"
+OF_RUN = "model"
+"""what `dermis train` calls the folder of every model, in the run's"""
 
 
 def save(
@@ -141,6 +143,8 @@ def load(source: Path | str, device: torch.device | str = "cpu", *, quick_gelu: 
         _refuse(quick_gelu, checkpoint)
         return sm3.read(checkpoint).to(device).eval()
     settings = read_settings(folder)
+    if settings is None and not (folder / OPEN_CLIP).is_file():
+        refuse_run(folder)
     if settings is None or settings["kind"] == "open_clip":
         return open_clip_two_tower(name, quick_gelu=quick_gelu).to(device).eval()
     _refuse(quick_gelu, folder)
@@ -169,7 +173,13 @@ def name_of(source: Path | str) -> str:
     if str(source).startswith(HUB):
         return str(source).rpartition("/")[2]
     folder = Path(os.path.abspath(str(source).removeprefix(FOLDER)))
-    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
+    return folder.parent.name if folder.name == OF_RUN and folder.parent.name else folder.name
+
+
+def refuse_run(folder: Path) -> None:
+    """Raise ValueError where a run was given in the place of its model."""
+    if (folder / OF_RUN / SETTINGS).is_file():
+        raise ValueError(f"{folder} is no model folder; did you mean {folder / OF_RUN}, the model of this run?")
 
 
 def _refuse(quick_gelu: bool | None, source: Path) -> None:

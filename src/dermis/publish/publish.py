@@ -9,17 +9,17 @@ from torch import nn
 
 from dermis.model import load
 from dermis.model.card import Card
+from dermis.model.folder import OF_RUN, refuse_run
 from dermis.model.whole_folder import written_whole
 from dermis.publish.clean import copy_clean, leftovers
 from dermis.publish.complete_card import complete
 from dermis.publish.hub import upload
 from dermis.publish.paths import clean_text
+from dermis.recipe import read_yaml
 from dermis.towers.layouts import SETTINGS
 from dermis.towers.weights import FOLDER, HUB
 
 GRAPHS = "onnx"
-RUNS = "model"
-"""what `dermis train` calls the folder of every model"""
 
 
 def publish(
@@ -40,6 +40,7 @@ def publish(
     """
     source, hub = Path(str(model).removeprefix(FOLDER)), str(to).startswith(HUB)
     if not (source / SETTINGS).is_file():
+        refuse_run(source)
         raise ValueError(f"{source} is no model folder of dermis (it has no {SETTINGS}); `dermis.save` makes one.")
     if private and not hub:
         raise ValueError(f"--private is about the model hub, and {to} is a folder; leave it out.")
@@ -74,7 +75,9 @@ def card_of(source: Path, said: dict[str, str | None]) -> Card:
     page = source / "README.md"
     own = Card.read(page.read_text(encoding="utf-8")) if page.is_file() else Card()
     given = {field: text for field, text in said.items() if text is not None}
-    title = None if own.title in (source.name, RUNS) else own.title  # a folder's name, and not a title
+    recipe = read_yaml(source / "recipe.yaml") if (source / "recipe.yaml").is_file() else {}
+    # what a card is called that nobody gave a title
+    title = None if own.title in (source.name, OF_RUN, recipe.get("name")) else own.title
     card = dataclasses.replace(own, title=title, **given)
     if not (card.licence or "").strip():
         raise ValueError(

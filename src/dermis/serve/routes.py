@@ -29,6 +29,8 @@ FAULTS = {
 RESPONSES: dict[int | str, dict] = {
     status: {"model": answers.Error, "description": said} for status, said in FAULTS.items()
 }
+CALIBRATE = "it classifies after `dermis calibrate`, without names."
+"""what to do with a model that can classify in no way"""
 Absent = SkipJsonSchema[None]
 """a field that was left out; not in OpenAPI's description, for a form cannot send null"""
 Name = Annotated[str, Form(min_length=1, max_length=200)]
@@ -74,11 +76,13 @@ def api(service: Service, model: ModelThread, decoders: ThreadPoolExecutor) -> A
     ) -> answers.Classification:
         """The calibrated decision; or with `names`, which of them fits best."""
         if names:
-            service.need("classify_names", "this model knows no texts: leave the names out, or serve another model.")
+            instead = "leave the names out." if service.can["decide"] else CALIBRATE
+            service.need("classify_names", f"this model knows no texts, so no names: {instead}")
             look = await seen(pictures)
             found = await model.alone(lambda: service.classify(look, names, template))
             return answers.Classification(source="names", probabilities=replies.named(found))
-        service.need("decide", "this model has no calibrated decision (`dermis calibrate`): send names to compare.")
+        instead = "send names to compare." if service.can["classify_names"] else CALIBRATE
+        service.need("decide", f"this model has no calibrated decision: {instead}")
         look = await seen(pictures)
         verdict = await asyncio.to_thread(service.decide, look)
         return answers.Classification(

@@ -30,6 +30,7 @@ from dermis.model.use import encode_texts, generate, label_probabilities, name_p
 from dermis.pictures import PictureError
 from dermis.pictures.decode import size
 from dermis.pictures.dicom import is_dicom
+from dermis.pictures.header import FORMATS, UnknownFormatError
 from dermis.search.folder import Embeddings
 from dermis.search.nearest import encoder_of, found_rows, showing
 from dermis.serve.settings import Settings
@@ -38,6 +39,7 @@ from dermis.towers.two_tower import TwoTower
 from dermis.towers.weights import fetch_folder
 
 CONCEPT_TEMPLATES = EvaluationConfig().concept_templates
+TAKEN = f"send {', '.join(name for name in FORMATS if name != 'DICOM')}."
 SHOWN = 1024
 """pixels, the longer side of a picture that a map is drawn on"""
 
@@ -160,6 +162,8 @@ class Service:
                     raise PictureError("it is DICOM, which names the patient; send its picture as PNG or JPEG.")
                 size(data[name], max_pixels=self.settings.max_pixels)
                 pictures[name] = decode(name, data[name])
+            except UnknownFormatError as error:
+                raise PictureError(f"the picture {name!r} cannot be used: {error.args[0]}; {TAKEN}") from error
             except PictureError as error:
                 raise PictureError(f"the picture {name!r} cannot be used: {error}") from error
         return pictures
