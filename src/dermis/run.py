@@ -19,22 +19,25 @@ from torch import nn
 from dermis.batch.sources import TextSource
 from dermis.cases.manifest import Manifest
 from dermis.cases.targets import UNKNOWN, labels_of, targets_of
-from dermis.distributed import is_main, rank, seed_everything
-from dermis.evaluation.config import USED_BY, EvaluationConfig
-from dermis.evaluation.evaluate import evaluate
+from dermis.distributed import is_main, rank, seed_everything, world_size
+from dermis.evaluation.config import EvaluationConfig, only
+from dermis.evaluation.evaluate import evaluate, nothing_measured
+from dermis.evaluation.needs import measurable
 from dermis.evaluation.report import UNTRAINED, Report
 from dermis.evaluation.setting import scored_cases
-from dermis.experiment import Experiment, method_settings, seed_of, stages_of
+from dermis.experiment import Experiment, experiment_of, method_settings, seed_of, stages_of
 from dermis.methods import methods
 from dermis.methods.tables import learn_tables
 from dermis.model import save
 from dermis.model.embed import embed_cases
 from dermis.progress import counting
-from dermis.recipe import write_yaml
-from dermis.towers.build import PAIRED, TRAINED, build_model
+from dermis.recipe import read_yaml, to_mapping, write_yaml
+from dermis.towers.build import PAIRED, TRAINED, TRAINED_ONLY, build_model
 from dermis.towers.trained_tokenizer import train_tokenizer
 from dermis.training.loop import quarantined, train
 from dermis.training.ranks import joined
+from dermis.training.same_run import refuse_other
+from dermis.training.state import checkpoints, refuse_other_size
 from dermis.training_data import (
     batches_of,
     cases_of,
@@ -47,6 +50,9 @@ from dermis.training_data import (
 
 UNWATCHED = ("synonyms", "inputs")
 """settings of the evaluation that stay at their default where training is watched, for time"""
+AFTERWARDS = ("name", "untrained", "evaluation.*", "data.cache", "training*.evaluate_epochs", "training*.batch_size")
+"""settings under whose other values a run may be gone on with: nothing of what is trained depends on them, but on
+batch_size, which is of one rank and compared together with their number"""
 PACKAGES = ("dermis", "torch", "timm", "open_clip_torch", "numpy", "opencv-python-headless", "pandas")
 
 
@@ -83,8 +89,38 @@ def start(experiment: Experiment, folder: Path, command: str) -> None:
     """Make the run's folder; the recipe in it is whole, and itself a recipe."""
     if is_main():
         folder.mkdir(parents=True, exist_ok=True)
-        write_yaml(experiment, folder / "recipe.yaml", header=command)
+        scratch = folder / ".writing-recipe.yaml"  # killed in between, the run could not be gone on with
+        write_yaml(experiment, scratch, header=command)
+        scratch.replace(folder / "recipe.yaml")
         (folder / "environment.json").write_text(json.dumps(environment(), indent=1))
+
+
+def refuse_another_run(experiment: Experiment, folder: Path) -> None:
+    """Raise ValueError if ``folder`` holds steps that were trained with other settings than the experiment's.
+
+    Its recipe may differ in what changes nothing of what is trained (``AFTERWARDS``, ``dermis.training.same_run``), in
+    a stage that has not begun, and in the number of ranks, as long as a step sees as many cases. A tokenizer that is
+    yet to be learnt is not compared: with another one the checkpoint's weights do not fit.
+    """
+    recipe = folder / "recipe.yaml"
+    begun = [home.parent for home in (folder / "checkpoints", *folder.glob("*/checkpoints")) if checkpoints(home)]
+    if not begun or not recipe.is_file():
+        return
+    held, asked = read_yaml(recipe), to_mapping(experiment)
+    names = [{"method": {"name": (settings.get("method") or {}).get("name")}} for settings in (held, asked)]
+    refuse_other(folder, *names)  # first: another method has other settings throughout
+    try:
+        held = to_mapping(experiment_of(held))
+    except ValueError as error:
+        raise ValueError(f"{recipe}: {error} Choose another folder (--out), or delete this one.") from None
+    stages = [name for name, loop in asked["training"].items() if isinstance(loop, dict)]
+    loose = [*AFTERWARDS, *(f"training.{stage}.*" for stage in stages if folder / stage not in begun)]
+    text = asked["model"].get("text") or {}
+    if text.get("name") == TRAINED and text["tokenizer"] is None:
+        loose += [f"model.text.{name}" for name in TRAINED_ONLY]
+    refuse_other(folder, held, asked, loose=loose)
+    for stage, loop in stages_of(experiment).items():
+        refuse_other_size(folder / stage / "checkpoints", loop.batch_size * world_size())
 
 
 def build_method(experiment: Experiment) -> nn.Module:
@@ -165,13 +201,14 @@ def prepared(experiment: Experiment, folder: Path, most_texts: int | None = None
     """Cases, texts and the method with its weights. ``folder``: for a learnt tokenizer; ``most_texts``: cases that it
     is learnt from (none: all).
 
-    Raises ValueError for cases that the method cannot be trained on.
+    Raises ValueError for cases that the method cannot be trained on, and as ``refuse_another_run``.
     """
     page, seed = methods()[experiment.method.name], seed_of(experiment)
     manifest = cases_of(experiment.data, seed)
     told = ("caption",) if experiment.data.narrate or experiment.data.texts else ()
     manifest.require([c for c in page.needs if c not in told], f"method {experiment.method.name!r}")
     experiment = with_tables(with_targets(experiment, manifest), manifest)
+    refuse_another_run(experiment, folder)
     whole = getattr(page, "whole", ())
     cases, texts, notes = training_cases(manifest, experiment.data, seed, texts_read(experiment), whole)
     rows = len(cases) if most_texts is None else min(len(cases), most_texts)
@@ -196,7 +233,12 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         notes = [*ready.notes, *said_of_patients(experiment.data, ready.cases), *getattr(method, "notes", [])]
         start(experiment, folder, command)
 
-        def evaluation(name: str, config: EvaluationConfig = experiment.evaluation) -> Report:
+        asked, unmeasured = measurable(manifest, experiment.evaluation)
+        notes += unmeasured
+
+        def evaluation(name: str, config: EvaluationConfig | None = asked) -> Report:
+            if config is None:
+                return nothing_measured(manifest, experiment.evaluation, command)
             cache = experiment.data.cache
             with counting("embedding pictures") as progress:
                 return evaluate(
@@ -212,22 +254,12 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
 
         def watch(_: nn.Module) -> dict[str, float]:
             # finetune is a training of its own, and second_stage learns from valid
-            protocols = [p for p in experiment.evaluation.protocols if p not in ("finetune", "second_stage")]
-            if not protocols:
+            protocols = [p for p in asked.protocols if p not in ("finetune", "second_stage")] if asked else []
+            if asked is None or not protocols:
                 return {}
-            quick = replace(
-                experiment.evaluation,
-                protocols=protocols,
-                **{
-                    name: getattr(EvaluationConfig(), name)
-                    for name, users in USED_BY.items()
-                    if name in UNWATCHED or not set(users) & set(protocols)
-                },
-                split="valid",
-                n_boot=20,
-                subgroups=[],
-                pictures=0,
-            )
+            default = EvaluationConfig()
+            plain = {name: getattr(default, name) for name in UNWATCHED}
+            quick = only(asked, protocols, **plain, split="valid", n_boot=20, subgroups=[], pictures=0)
             found = evaluation(experiment.name, quick).entries
             overall = [e for e in found if e.split == "valid" and not (e.subgroup or e.class_name)]
             return {f"{e.protocol}: {e.metric}": e.value for e in overall}
@@ -259,5 +291,6 @@ def run_experiment(experiment: Experiment, folder: Path, command: str) -> Report
         report = replace(report, title=title, notes=[*report.notes, *notes])
         page = report.write(folder / "report")
         save(folder / "model", method.model, recipe=experiment, report=json.loads(report.json()))
-        Console(stderr=True).print(f"model: {folder / 'model'}\nreport: {page}", highlight=False, soft_wrap=True)
+        lines = [*unmeasured, f"model: {folder / 'model'}", f"report: {page}"]
+        Console(stderr=True).print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
         return report

@@ -228,7 +228,10 @@ def test_the_loader_takes_it_and_still_gives_every_row_in_order():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ({"patients": 4}, r"7 patients do not fill one batch of 4 on each of 2 rank\(s\): use at most 3 patients"),
+        (
+            {"patients": 4},
+            r"7 patients do not fill one batch of 4 on each of 2 rank\(s\): use at most 3 patients per batch \(",
+        ),
         ({"lesions": 0}, "at least 1 patient with 1 lesion, not 2 with 0"),
         ({"patients": 0}, "at least 1 patient with 1 lesion, not 0 with 3"),
         ({"first_N": np.ones(3, dtype=bool)}, "yes or no for each of 35 rows, not 3"),

@@ -30,5 +30,7 @@ def test_ranks_share_out_the_batches_of_one_rank():
 
 
 def test_too_few_cases_for_a_batch_is_said():
-    with pytest.raises(ValueError, match="use batch_size at most 2"):
+    with pytest.raises(ValueError, match=r"use batch_size at most 2 \(--training\.batch-size 2; a stage: "):
         EpochBatches(5, 3, seed=0, world_size=2)
+    with pytest.raises(ValueError, match=r"use batch_size at most 81 \(--training\.batch-size 64; "):
+        EpochBatches(81, 128, seed=0)

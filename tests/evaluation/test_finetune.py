@@ -243,7 +243,7 @@ def test_what_is_done_is_not_trained_again_and_another_seed_joins_it(cases, tmp_
 
 def test_a_folder_with_another_run_is_refused(cases, tmp_path):
     finetune(small(), cases, settings(epochs=1), tmp_path)
-    with pytest.raises(ValueError, match="holds a fine-tuning with other training: choose another folder"):
+    with pytest.raises(ValueError, match=r"other training\.epochs \(1 there, 2 here\): choose another folder \(--eval"):
         finetune(small(), cases, settings(epochs=2), tmp_path)
     with pytest.raises(ValueError, match="with other model: "):
         finetune(small("test_vit2"), cases, settings(epochs=1), tmp_path)

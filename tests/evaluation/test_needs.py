@@ -6,6 +6,7 @@ import torch
 from dermis.cases.manifest import Manifest
 from dermis.evaluation.config import EvaluationConfig
 from dermis.evaluation.evaluate import evaluate
+from dermis.evaluation.needs import measurable
 
 
 class Texts(torch.nn.Module):
@@ -53,3 +54,17 @@ def test_cases_without_diagnoses_are_told_what_to_do(without, protocol, settings
     sentence = rf"'{protocol}' needs diagnoses, and {where}: let .* `diagnosis` hold your labels .* such as retrieval"
     with pytest.raises(ValueError, match=sentence):
         evaluate(Texts(), bare, config(protocol, **settings), embed=nothing_opened)
+
+
+def test_a_run_measures_what_unlabelled_cases_allow_and_says_what_not(lesions):
+    bare = Manifest.build(lesions.table.assign(diagnosis=None), lesions.root)
+    asked = config("retrieval", "knn", "linear_probe", probe_features="trunk", subgroups=["patient.sex"])
+    left, notes = measurable(bare, asked)
+    assert left is not None
+    assert (left.protocols, left.probe_features, left.n_boot) == (["retrieval"], EvaluationConfig().probe_features, 20)
+    assert notes == ["Not measured, for no case of split 'train' has a diagnosis: knn, linear_probe."]
+    assert measurable(bare, config("knn")) == (
+        None,
+        ["Not measured, for no case of split 'train' has a diagnosis: knn."],
+    )
+    assert measurable(lesions, asked) == (asked, [])

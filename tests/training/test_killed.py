@@ -1,5 +1,6 @@
 """A process that is killed or asked to stop leaves a run that goes on as if nothing had happened."""
 
+import contextlib
 import os
 import random
 import signal
@@ -44,10 +45,12 @@ def start(photographs, tmp_path):
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
 
-    def popen(folder, cases="files", workers=0, epochs=40):
+    def popen(folder, cases="files", workers=0, epochs=40, **group):
         arguments = [str(tmp_path / f"{cases}.parquet"), str(folder), str(workers), str(epochs)]
         command = [sys.executable, "-c", PROGRAM, *arguments]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **group
+        )
 
     return popen
 
@@ -87,3 +90,48 @@ def test_asked_to_stop_it_saves_and_says_so(start, tmp_path, number):
     assert process.returncode == 128 + number
     newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
     assert said.strip() == f"interrupted; saved in {newest}. The same command resumes."
+
+
+def alive(group):
+    """The processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
+
+
+def wait_until_nobody_is_left(group):
+    until = time.monotonic() + 60  # a worker looks for its parent every 5 seconds
+    while left := alive(group):
+        assert time.monotonic() < until, f"{left} stayed"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_its_workers_too_are_asked_and_the_run_still_saves_and_says_so(start, tmp_path, number):
+    folder = tmp_path / "run" / "checkpoints"
+    process = start(tmp_path / "run", workers=2, epochs=2000, start_new_session=True)
+    wait_for_a_checkpoint(folder, process)
+    workers = [pid for pid in alive(process.pid) if pid != process.pid]
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker, number)
+    wait_for_a_checkpoint(folder, process, after=int(checkpoints(folder)[-1].name[5:13]) + 20)
+    assert sorted(alive(process.pid)) == sorted([process.pid, *workers])
+    os.killpg(process.pid, number)
+    said, _ = process.communicate()
+    assert process.returncode == 128 + number
+    assert said.strip() == f"interrupted; saved in {checkpoints(folder)[-1]}. The same command resumes."
+    wait_until_nobody_is_left(process.pid)
+
+
+def test_no_worker_outlives_a_killed_run(start, tmp_path):
+    process = start(tmp_path / "run", workers=2, epochs=2000, start_new_session=True)
+    wait_for_a_checkpoint(tmp_path / "run" / "checkpoints", process)
+    assert len(alive(process.pid)) == 3
+    process.kill()
+    process.wait()
+    wait_until_nobody_is_left(process.pid)

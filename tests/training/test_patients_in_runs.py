@@ -88,6 +88,20 @@ def test_settings_that_exclude_each_other_stop_with_a_sentence(settings, sentenc
         DataConfig(**settings)
 
 
+def test_a_run_on_pictures_alone_ends_with_a_model_and_says_that_nothing_was_measured(cases, tmp_path, capsys):
+    table = cases.table[["case_id", "image", "patient_id", "split"]]
+    Manifest.build(table, cases.root).write(tmp_path / "cases.parquet")
+    flags = ["--data.manifest", str(tmp_path / "cases.parquet"), "--training.batch-size", "8"]
+    experiment = read_experiment(find_recipe("simclr"), flags, smoke=True)
+    report = run_experiment(experiment, tmp_path / "run", "a test")
+    assert report is not None
+    assert (report.entries, report.cases) == ([], int((table["split"] == "test").sum()))
+    said = "Not measured, for no case of split 'train' has a diagnosis: knn, linear_probe."
+    assert said in report.notes
+    assert said in capsys.readouterr().err
+    assert load(tmp_path / "run" / "model")
+
+
 def test_a_run_says_what_its_patients_are_and_keeps_the_schemas_of_the_training_split(cases, tmp_path: Path):
     table = cases.table.drop(columns="patient_id").assign(**{"lesion.only_test": "said"})
     table["lesion.only_test"] = table["lesion.only_test"].where(table["split"] == "test")

@@ -68,6 +68,18 @@ def test_another_batch_size_is_refused(run, twins, tmp_path, make_batches):
         train(twins(), make_batches(batch_size=5), config, tmp_path, CPU)
 
 
+def test_another_model_is_refused_in_one_sentence(run, twins, tmp_path, make_batches):
+    with pytest.raises(InterruptedError):
+        run(tmp_path, make_batches(), die_at=5)
+    other = twins()
+    other.tower[1], other.more = torch.nn.Linear(3 * 16 * 16, 12, bias=False), torch.nn.Linear(2, 2)
+    config = TrainingConfig(epochs=3, batch_size=6, ema=0.9)
+    with pytest.raises(ValueError, match="another model: 3 weights are missing, new or of another shape") as refused:
+        train(other, make_batches(), config, tmp_path, CPU)
+    assert str(refused.value).count("\n") == 0
+    assert "tower.1.bias among them" in str(refused.value)
+
+
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_batch(twins, tmp_path, make_batches):
     from safetensors.torch import load_file
 

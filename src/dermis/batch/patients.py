@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dermis.batch.sampler import EpochBatches, Key
+from dermis.batch.sampler import EpochBatches, Key, flags
 
 _REST, _MARKED, _OTHERS = 1, 2, 3  # which random numbers
 
@@ -51,7 +51,7 @@ class PatientBatches(EpochBatches):
         if len(key_Q) < patients * world_size:
             raise ValueError(
                 f"{len(key_Q)} patients do not fill one batch of {patients} on each of {world_size} rank(s): "
-                f"use at most {len(key_Q) // world_size} patients per batch."
+                f"use at most {len(key_Q) // world_size} patients per batch ({flags(len(key_Q) // world_size)})."
             )
         first_N = np.zeros(len(patient_N), dtype=bool) if first_N is None else np.asarray(first_N, dtype=bool)
         if first_N.shape != patient_N.shape:

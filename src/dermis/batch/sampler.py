@@ -11,6 +11,13 @@ import numpy as np
 Key = tuple[int, int]
 
 
+def flags(most: int) -> str:
+    """How a batch of at most this many is typed, wherever the loop has its settings."""
+    size = 1 << max(most.bit_length() - 1, 0)
+    elsewhere = "a stage: --training.STAGE.batch-size, fine-tuning: --evaluation.finetune.training.batch-size"
+    return f"--training.batch-size {size}; {elsewhere}"
+
+
 class EpochBatches:
     """Batches of keys for one rank. ``position`` is the next batch of ``epoch``; set both to resume."""
 
@@ -19,7 +26,7 @@ class EpochBatches:
         if cases < batch_size * world_size:
             raise ValueError(
                 f"{cases} cases do not fill one batch of {batch_size} on each of {world_size} rank(s): "
-                f"use batch_size at most {cases // world_size}."
+                f"use batch_size at most {cases // world_size} ({flags(cases // world_size)})."
             )
         self.cases, self.batch_size, self.seed = cases, batch_size, seed
         self.rank, self.world_size = rank, world_size

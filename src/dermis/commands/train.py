@@ -29,13 +29,8 @@ def run(arguments: Sequence[str]) -> int:
 
     from dermis.experiment import read_experiment
     from dermis.run import run_experiment
-    from dermis.training.loop import Interrupted
 
     experiment = read_experiment(recipe, rest, smoke, f"dermis train {arguments[0]}")
     folder = Path(out) if out else Path("runs") / (experiment.name + ("-smoke" if smoke else ""))
-    try:
-        run_experiment(experiment, folder, command=shlex.join(["dermis", "train", *arguments]))
-    except Interrupted as stop:
-        sys.stderr.write(f"{stop}\n")
-        return stop.status
+    run_experiment(experiment, folder, command=shlex.join(["dermis", "train", *arguments]))
     return 0

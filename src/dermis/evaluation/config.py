@@ -1,8 +1,8 @@
 """What to evaluate: the ``evaluation`` part of a recipe."""
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -258,3 +258,10 @@ class EvaluationConfig:
         members = [diagnosis for diagnoses in self.merge.values() for diagnosis in diagnoses]
         if repeated := [diagnosis for diagnosis in members if members.count(diagnosis) > 1]:
             raise ValueError(f"merge names diagnosis {repeated[0]!r} twice.")
+
+
+def only(config: EvaluationConfig, protocols: list[str], **changes: Any) -> EvaluationConfig:
+    """The same for these of its protocols; settings that none of them uses are at their default, and ``changes``."""
+    default = EvaluationConfig()
+    unused = [name for name, users in (USED_BY | REPORTED).items() if not set(users) & set(protocols)]
+    return replace(config, protocols=protocols, **{name: getattr(default, name) for name in unused} | changes)

@@ -64,11 +64,10 @@ def evaluate(
     setting = Setting(model, manifest, config, embed or _embed_with(model), texts, cache)
     setting.notes += left_out
     refuse_torn_split(setting, official=official_split)
-    sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
-    split = scored_cases(manifest, config.split)
+    about = nothing_measured(manifest, config, command, dataset)
     shared = {
         "model": name,
-        "dataset": dataset or ", ".join(sources) or "cases",
+        "dataset": about.dataset,
         "split": config.split,
         "seed": config.seed,
         "command": command,
@@ -100,19 +99,33 @@ def evaluate(
     if "extrapolated" in config.inputs:
         new_entries, new_sections = _copies(setting, shared)
         found, sections = found + new_entries, sections + new_sections
-    return Report(
+    return replace(
+        about,
         title=f"Evaluation of {name}",
-        dataset=shared["dataset"],
-        split=config.split,
-        cases=len(split),
-        patients=split.groups().nunique(),
-        synthetic=any("synthetic" in s.lower() for s in [*sources, shared["dataset"]]),
         entries=found,
         sections=sections,
         bad_pictures=sorted(setting.bad_pictures),
         notes=_notes(setting),
-        command=command,
         n_boot=config.n_boot,
+    )
+
+
+def nothing_measured(
+    manifest: Manifest, config: EvaluationConfig, command: str = "", dataset: str | None = None
+) -> Report:
+    """A report about the split of ``config`` without any number yet."""
+    sources = sorted(map(str, manifest.table["source"].dropna().unique())) if "source" in manifest else []
+    cases, name = scored_cases(manifest, config.split), dataset or ", ".join(sources) or "cases"
+    return Report(
+        title="Nothing measured",
+        dataset=name,
+        split=config.split,
+        cases=len(cases),
+        patients=cases.groups().nunique(),
+        synthetic=any("synthetic" in s.lower() for s in [*sources, name]),
+        entries=[],
+        sections=[],
+        command=command,
     )
 
 

@@ -26,10 +26,9 @@ from dermis.recipe import to_mapping
 from dermis.towers.branches import Branches
 from dermis.towers.build import BranchesConfig
 from dermis.training.loop import quarantined, train
+from dermis.training.same_run import refuse_other
 
 START = "start.json"
-IRRELEVANT = ("workers", "keep", "log_steps", "checkpoint_steps", "tensorboard")
-"""settings of training under whose other values a run may be gone on with"""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,6 @@ def _facts(task: Task, *parts: np.ndarray) -> dict[str, object]:
     settings = to_mapping(task.config)
     for name in ("out", "seeds"):
         del settings[name]
-    settings["training"] = {k: v for k, v in settings["training"].items() if k not in IRRELEVANT}
     digest = hashlib.blake2b(json.dumps(task.targets).encode(), digest_size=16)
     for rows in parts:
         cases = task.features.manifest.table["case_id"][rows].tolist()
@@ -134,10 +132,7 @@ def _same_start(folder: Path, facts: dict[str, object]) -> None:
     """Note how the run in ``folder`` starts; raise ValueError if it holds one that started otherwise."""
     if (folder / START).is_file():
         held = json.loads((folder / START).read_text())
-        if other := [name for name in facts if facts[name] != held.get(name)]:
-            raise ValueError(
-                f"{folder} holds a fine-tuning with other {', '.join(other)}: choose another folder or remove it."
-            )
+        refuse_other(folder, held, facts, opaque=("model", "cases"), option="--evaluation.finetune.out")
         return
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f".writing-{START}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from dermis.cases.manifest import Manifest
-from dermis.evaluation.config import DIAGNOSES, FROM_TRAINING, READING, EvaluationConfig
+from dermis.evaluation.config import DIAGNOSES, FROM_TRAINING, READING, EvaluationConfig, only
 from dermis.evaluation.setting import scored_cases
 
 
@@ -32,17 +32,41 @@ def with_possible_defaults(model: Any, config: EvaluationConfig) -> tuple[Evalua
 
 def refuse_without_diagnoses(manifest: Manifest, config: EvaluationConfig) -> None:
     """Raise ValueError where a protocol is about diagnoses and no case of a split that it looks at has one."""
-    for name in config.protocols:
-        if name not in DIAGNOSES:
-            continue
+    for name, split in _without_diagnoses(manifest, config).items():
+        raise ValueError(
+            f"protocol {name!r} needs diagnoses, and {_nobody(split)} has one: let the manifest's column `diagnosis` "
+            'hold your labels (`dermis import csv … --options columns "diagnosis=COLUMN, …"`), or choose '
+            "protocols that need none, such as retrieval for pictures with texts."
+        )
+
+
+def measurable(manifest: Manifest, config: EvaluationConfig) -> tuple[EvaluationConfig | None, list[str]]:
+    """A recipe's evaluation without the protocols that need diagnoses where no case has one, and a note that says so;
+    None where no protocol is left.
+
+    Who trains on pictures without labels asked for the training, and not for these numbers.
+    """
+    lacking = _without_diagnoses(manifest, config)
+    if not lacking:
+        return config, []
+    left = [name for name in config.protocols if name not in lacking]
+    nobody = " and ".join(dict.fromkeys(map(_nobody, lacking.values())))
+    note = f"Not measured, for {nobody} has a diagnosis: {', '.join(lacking)}."
+    return only(config, left) if left else None, [note]
+
+
+def _without_diagnoses(manifest: Manifest, config: EvaluationConfig) -> dict[str, str]:
+    """Protocol about diagnoses -> the first split that it looks at and that has none."""
+    found = {}
+    for name in (name for name in config.protocols if name in DIAGNOSES):
         for split in dict.fromkeys(["train", config.split] if name in FROM_TRAINING else [config.split]):
             if "diagnosis" not in scored_cases(manifest, split):
-                where = "no case" if split == "all" else f"no case of split {split!r}"
-                raise ValueError(
-                    f"protocol {name!r} needs diagnoses, and {where} has one: let the manifest's column `diagnosis` "
-                    'hold your labels (`dermis import csv … --options columns "diagnosis=COLUMN, …"`), or choose '
-                    "protocols that need none, such as retrieval for pictures with texts."
-                )
+                found.setdefault(name, split)
+    return found
+
+
+def _nobody(split: str) -> str:
+    return "no case" if split == "all" else f"no case of split {split!r}"
 
 
 def _knows_texts(model: Any) -> bool:

@@ -27,7 +27,8 @@ def markdown(report: Report) -> str:
                 lines += _table(table)
     metrics = dict.fromkeys(e.metric for e in report.entries)
     meanings = dict.fromkeys((m, meaning(m)) for m in metrics if meaning(m))
-    lines += ["## What the numbers mean", "", *(f"- {metric}: {words}." for metric, words in meanings), ""]
+    if meanings:
+        lines += ["## What the numbers mean", "", *(f"- {metric}: {words}." for metric, words in meanings), ""]
     return "\n".join(lines)
 
 

@@ -2,7 +2,16 @@
 
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
+
+
+class Interrupted(Exception):  # noqa: N818 (no error: it was asked for)
+    """Ctrl-C or SIGTERM: the run is saved and can be resumed. ``status`` is the exit status to end with."""
+
+    def __init__(self, signal_number: int, checkpoint: Path) -> None:
+        super().__init__(f"interrupted; saved in {checkpoint}. The same command resumes.")
+        self.status = 128 + signal_number
 
 
 class Interruption:

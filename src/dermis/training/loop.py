@@ -21,7 +21,7 @@ from dermis.distributed import rank, world_size
 from dermis.training import average, fully_sharded, ranks
 from dermis.training.accumulate import Autocast, backward
 from dermis.training.config import TrainingConfig
-from dermis.training.interrupt import Interruption
+from dermis.training.interrupt import Interrupted, Interruption
 from dermis.training.optimiser import adamw, lr_factor, set_lr
 from dermis.training.precision import autocast, choose
 from dermis.training.repeatable import repeatable
@@ -29,14 +29,6 @@ from dermis.training.state import Place, Run, resume, save
 from dermis.training.track import Track
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
-
-
-class Interrupted(Exception):  # noqa: N818 (no error: it was asked for)
-    """Ctrl-C or SIGTERM: the run is saved and can be resumed. ``status`` is the exit status to end with."""
-
-    def __init__(self, signal_number: int, checkpoint: Path) -> None:
-        super().__init__(f"interrupted; saved in {checkpoint}. The same command resumes.")
-        self.status = 128 + signal_number
 
 
 def train(
@@ -219,7 +211,8 @@ class _Loop:
             save_file({k: v.cpu().contiguous() for k, v in batch.items() if isinstance(v, Tensor)}, path)
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.state.place.step}; its batch is in {path}. "
-                "The newest checkpoint is from before it. Try a lower training.lr or precision fp32."
+                "The newest checkpoint is from before it. Try a lower training.lr or precision fp32, in another "
+                "folder: a run goes on with its own settings only."
             )
 
     def _quarantine(self, entries: list[tuple[int, str]]) -> None:

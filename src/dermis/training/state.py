@@ -132,22 +132,40 @@ def resume(run: Run, folder: Path) -> Path | None:
     return None
 
 
-def _restore(run: Run, path: Path, facts: dict, weights: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    if facts["cases_per_step"] != run.cases_per_step:
+def refuse_other_size(folder: Path, cases_per_step: int) -> None:
+    """Raise ValueError if the newest checkpoint of a folder was trained with another number of cases per step."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            facts = json.loads((path / "state.json").read_text())
+        except (json.JSONDecodeError, OSError):
+            continue  # as in ``resume``
+        _refuse_other_size(path, facts, cases_per_step)
+        break
+
+
+def _refuse_other_size(path: Path, facts: dict, cases_per_step: int) -> None:
+    if facts["cases_per_step"] != cases_per_step:
         raise ValueError(
             f"{path} was trained with {facts['cases_per_step']} cases per step (batch_size x ranks); this run has "
-            f"{run.cases_per_step}. Resume with the same, or start a new run from its weights."
+            f"{cases_per_step}. Go on with as many, or choose another folder (--out)."
         )
+
+
+def _restore(run: Run, path: Path, facts: dict, weights: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    _refuse_other_size(path, facts, run.cases_per_step)
     live = run.method.state_dict(keep_vars=True)
-    try:
-        run.method.load_state_dict({n: cut_like(v, live[n]) if n in live else v for n, v in weights.items()})
-    except RuntimeError as error:
-        raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
+    shapes, held = ({n: v.shape for n, v in tensors.items()} for tensors in (live, weights))
+    if wrong := [name for name in held | shapes if held.get(name) != shapes.get(name)]:
+        raise ValueError(
+            f"{path} is a checkpoint of another model: {len(wrong)} weights are missing, new or of another shape, "
+            f"{wrong[0]} among them. Choose another folder (--out), or delete this one."
+        )
+    run.method.load_state_dict({name: cut_like(value, live[name]) for name, value in weights.items()})
     averaged = {key.removeprefix("average/") for key in tensors if key.startswith("average/")}
     if averaged != run.average.keys():
         raise ValueError(
             f"{path} has averages (training.ema) of {len(averaged)} weights, this run of {len(run.average)}. "
-            "Resume with the same settings, or start a new run from its weights."
+            "Go on with the same settings, or choose another folder (--out)."
         )
     parameters = dict(run.method.named_parameters())
     states: dict[str, dict[str, Tensor]] = {}
