@@ -106,7 +106,7 @@ def test_a_workbook_that_cannot_be_read_stops_only_who_needs_it(tmp_path, monkey
 
 def test_bytes_of_no_encoding_are_one_sentence(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"a,b\n\x81,2\n")
-    with pytest.raises(ValueError, match=r"t\.csv is not a table that can be read"):
+    with pytest.raises(ValueError, match=r"t\.csv is not a table that can be read: it is no text"):
         read_table(tmp_path / "t.csv")
 
 

@@ -36,7 +36,9 @@ def read_table(path: Path, also_missing: tuple[str, ...] = ()) -> pd.DataFrame:
                 encoding=_encoding(path),
                 skipinitialspace=True,
             )
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, UnicodeDecodeError) as wrong:
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is not a table that can be read: it is no text. Save it as .csv.") from None
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as wrong:
             raise ValueError(f"{path} is not a table that can be read: {str(wrong).strip()}") from None
     table.columns = [str(column).strip() for column in table.columns]
     return table.apply(null_missing, also=also_missing)
