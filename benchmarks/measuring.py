@@ -25,13 +25,13 @@ def medians(versions: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 def megabytes(what: str = "VmRSS", process: int | str = "self") -> float:
-    """MiB that a process has resident now (VmRSS), or had at most (VmHWM)."""
+    """MB (a million bytes) that a process has resident now (VmRSS), or had at most (VmHWM)."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024 / 1e6
 
 
 def extra_megabytes(run: Callable[[], object]) -> float:
-    """MiB by which the peak rises over what is resident before. An allocator hands out again what it once got: call it
+    """MB by which the peak rises over what is resident before. An allocator hands out again what it once got: call it
     once a process, after something small of the same kind, for libraries load their parts on first use."""
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
     before = megabytes()

@@ -276,7 +276,7 @@ def under_fire(url: str, process: int, uploads: int, clients: int, warm_up: int,
             for _ in range(20 if step == 0 else 0):  # the warm-up has valid requests too
                 valid(url, base[0])
             sizes.append(megabytes(process=process))
-            print(f"after {sum(found.values()):,} uploads {sizes[-1]:.0f} MiB", flush=True)
+            print(f"after {sum(found.values()):,} uploads {sizes[-1]:.0f} MB", flush=True)
     same = np.allclose(before, valid(url, base[0]), atol=1e-5)
     statuses = sorted({status for _, status in found})
     print(f"\n| sent | {' | '.join(statuses)} |\n|---|{'---|' * len(statuses)}")
@@ -287,9 +287,9 @@ def under_fire(url: str, process: int, uploads: int, clients: int, warm_up: int,
         totals[status] += count
     print(f"| all {sum(totals.values()):,} | {' | '.join(f'{totals[status]:,}' for status in statuses)} |")
     growth = 100 * (sizes[-1] / sizes[0] - 1)
-    print(f"\nmemory: {sizes[0]:.0f} MiB after the warm-up, {sizes[-1]:.0f} MiB at the end ({growth:+.1f} %), ", end="")
+    print(f"\nmemory: {sizes[0]:.0f} MB after the warm-up, {sizes[-1]:.0f} MB at the end ({growth:+.1f} %), ", end="")
     failed = sum(count for status, count in totals.items() if status[0] == "5")
-    print(f"at most {megabytes('VmHWM', process):.0f} MiB; {failed} failures; the same answers as before: {same}")
+    print(f"at most {megabytes('VmHWM', process):.0f} MB; {failed} failures; the same answers as before: {same}")
     return bool(failed) or growth > 10 or not same
 
 
