@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from dermis.pictures import PictureError, dicom
 from dermis.pictures.decode import decode, size
-from tests.pictures.conftest import picture_or_sentence
+from tests.pictures.conftest import changed, changes, picture_or_sentence
 from tests.pictures.test_dicom import GREY, ITEM, SHAPE, YBR, bundled, encoded, photograph, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pydicom's, on damaged elements
@@ -190,12 +190,9 @@ def test_a_file_cut_anywhere_is_refused(data):
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     st.sampled_from(SMALL),
-    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+    changes(1, 6),
     st.booleans(),
 )
-def test_whatever_bytes_are_changed_a_picture_comes_or_a_picture_error(data, changes, in_header):
-    damaged = bytearray(data)
+def test_whatever_bytes_are_changed_a_picture_comes_or_a_picture_error(data, flips, in_header):
     end = dicom.read_stored(data).at if in_header else len(data)
-    for where, value in changes:
-        damaged[132 + int(where * (end - 132))] = value
-    picture_or_sentence(bytes(damaged))
+    picture_or_sentence(changed(data, flips, 132, end))

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from dermis.pictures import PictureError, heic
 from dermis.pictures.decode import decode, size
-from tests.pictures.conftest import picture_or_sentence
+from tests.pictures.conftest import changed, changes, picture_or_sentence
 
 ORIENTATION = 0x0112
 EXACT = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
@@ -206,12 +206,9 @@ def test_a_file_cut_anywhere_is_refused_or_whole(data):
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     st.sampled_from(SMALL),
-    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+    changes(1, 6),
     st.booleans(),
 )
-def test_whatever_bytes_are_changed_a_picture_comes_or_a_picture_error(data, changes, in_header):
-    damaged = bytearray(data)
+def test_whatever_bytes_are_changed_a_picture_comes_or_a_picture_error(data, flips, in_header):
     end = data.index(b"mdat") if in_header else len(data)
-    for where, value in changes:
-        damaged[12 + int(where * (end - 12))] = value
-    picture_or_sentence(bytes(damaged))
+    picture_or_sentence(changed(data, flips, 12, end))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dermis.pictures import PictureError, store
 from dermis.pictures.decode import decode, size
-from tests.pictures.conftest import picture_or_sentence
+from tests.pictures.conftest import changed, changes, picture_or_sentence
 
 
 def encode(image, format, **options):
@@ -168,16 +168,14 @@ SMALL = [
 @settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     st.sampled_from(SMALL),
-    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    changes(0, 8),
     st.booleans(),
     st.floats(0, 1),
     st.sampled_from([None, 4, 16]),
 )
 @pytest.mark.filterwarnings("ignore")  # Pillow's, on damaged directories
 def test_whatever_bytes_do_a_picture_comes_or_a_picture_error(data, flips, in_header, kept, at_least):
-    damaged = bytearray(data)
-    for where, value in flips:
-        damaged[int(where * (min(len(data), 200) if in_header else len(data)))] = value
+    damaged = changed(data, flips, 0, min(len(data), 200) if in_header else len(data))
     if kept < 0.5:
         damaged = damaged[: int(2 * kept * len(damaged))]
-    picture_or_sentence(bytes(damaged), at_least=at_least)
+    picture_or_sentence(damaged, at_least=at_least)

@@ -154,7 +154,7 @@ def _refuse_other_size(path: Path, facts: dict, cases_per_step: int) -> None:
 def _restore(run: Run, path: Path, facts: dict, weights: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
     _refuse_other_size(path, facts, run.cases_per_step)
     live = run.method.state_dict(keep_vars=True)
-    shapes, held = ({n: v.shape for n, v in tensors.items()} for tensors in (live, weights))
+    shapes, held = ({name: weight.shape for name, weight in one.items()} for one in (live, weights))
     if wrong := [name for name in held | shapes if held.get(name) != shapes.get(name)]:
         raise ValueError(
             f"{path} is a checkpoint of another model: {len(wrong)} weights are missing, new or of another shape, "
