@@ -34,7 +34,7 @@ def refuse_without_diagnoses(manifest: Manifest, config: EvaluationConfig) -> No
     """Raise ValueError where a protocol is about diagnoses and no case of a split that it looks at has one."""
     for name, split in _without_diagnoses(manifest, config).items():
         raise ValueError(
-            f"protocol {name!r} needs diagnoses, and {_nobody(split)} has one: let the manifest's column `diagnosis` "
+            f"protocol {name!r} needs diagnoses, and {nobody_of(split)} has one: let the manifest's column `diagnosis` "
             'hold your labels (`dermis import csv … --options columns "diagnosis=COLUMN, …"`), or choose '
             "protocols that need none, such as retrieval for pictures with texts."
         )
@@ -50,7 +50,7 @@ def measurable(manifest: Manifest, config: EvaluationConfig) -> tuple[Evaluation
     if not lacking:
         return config, []
     left = [name for name in config.protocols if name not in lacking]
-    nobody = " and ".join(dict.fromkeys(map(_nobody, lacking.values())))
+    nobody = " and ".join(dict.fromkeys(map(nobody_of, lacking.values())))
     note = f"Not measured, for {nobody} has a diagnosis: {', '.join(lacking)}."
     return only(config, left) if left else None, [note]
 
@@ -65,7 +65,8 @@ def _without_diagnoses(manifest: Manifest, config: EvaluationConfig) -> dict[str
     return found
 
 
-def _nobody(split: str) -> str:
+def nobody_of(split: str) -> str:
+    """How a sentence about cases that lack something begins."""
     return "no case" if split == "all" else f"no case of split {split!r}"
 
 

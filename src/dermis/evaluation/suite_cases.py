@@ -19,7 +19,7 @@ from dermis.cases.split import split
 from dermis.cases.table_schema import metadata_columns
 from dermis.evaluation.concept_annotation import concept_truth
 from dermis.evaluation.config import DIAGNOSES
-from dermis.evaluation.needs import refuse_without_texts
+from dermis.evaluation.needs import nobody_of, refuse_without_texts
 from dermis.evaluation.setting import scored_cases
 from dermis.evaluation.suites import SuiteRow
 
@@ -81,7 +81,7 @@ def _refuse_too_little(row: SuiteRow, manifest: Manifest, scored: str) -> None:
     """Raise ValueError where columns and splits tell that nothing can be measured."""
     parts = [scored_cases(manifest, part) for part in (["train", scored] if row.learns else [scored])]
     for part, name in zip(parts, ["train", scored] if row.learns else [scored], strict=True):
-        where = "no case" if name == "all" else f"no case of split {name!r}"
+        where = nobody_of(name)
         if row.kind in DIAGNOSES:
             manifest.require(["diagnosis"], f"protocol {row.kind!r}")
             if "diagnosis" not in part:
